@@ -1,0 +1,63 @@
+"""The kernel library: arrays in, arrays out. Nothing here knows of tensors or gradients; a backward kernel is just another kernel.
+
+One folder per operation, and in each folder the same operation several times:
+
+    reference.py    NumPy, short and obvious: the specification. Any floating dtype.
+    cpu.py          Numba, parallel, tested against the reference.
+
+All implementations of an operation have the same functions with the same arguments, so a backend is nothing but a table that says which module
+implements which operation. `backend("cpu").conv.forward(x, w, bias, geometry)` imports kernels/conv/cpu.py on first use (Numba is slow to import
+and slow to compile, so nothing is touched before it is needed).
+
+A new operation is a new folder and one line in the table; a new backend is new files and one column.
+"""
+from importlib import import_module
+
+#            operation     reference                  cpu
+OPERATIONS = {
+    "elementwise": ("elementwise.reference", "elementwise.reference"),  # on the CPU, NumPy's ufuncs are the kernels
+    "reduce": ("reduce.reference", "reduce.reference"),
+    "index": ("index.reference", "index.reference"),
+    "matmul": ("matmul.reference", "matmul.cpu"),
+    "conv": ("conv.reference", "conv.cpu"),
+    "unfold": ("unfold.reference", "unfold.cpu"),
+    "pool": ("pool.reference", "pool.cpu"),
+    "lrn": ("lrn.reference", "lrn.cpu"),
+    "norm": ("norm.reference", "norm.cpu"),
+    "activation": ("activation.reference", "activation.cpu"),
+    "dropout": ("dropout.reference", "dropout.cpu"),
+    "softmax": ("softmax.reference", "softmax.cpu"),
+    "cross_entropy": ("cross_entropy.reference", "cross_entropy.cpu"),
+    "pad": ("pad.reference", "pad.cpu"),
+    "optim": ("optim.reference", "optim.cpu"),
+}
+BACKENDS = ("reference", "cpu")
+
+
+class Backend:
+    """The kernels of one backend, by operation: an attribute is a module, imported when first asked for."""
+
+    def __init__(self, name):
+        if name not in BACKENDS:
+            raise ValueError(f"unknown kernel backend {name!r}: there are {', '.join(BACKENDS)}")
+        self.name = name
+
+    def __getattr__(self, operation):
+        if operation not in OPERATIONS:
+            raise AttributeError(f"no kernel operation {operation!r}: there are {', '.join(OPERATIONS)}")
+        module = import_module(f"{__name__}.{OPERATIONS[operation][BACKENDS.index(self.name)]}")
+        setattr(self, operation, module)  # so that the next look-up costs nothing
+        return module
+
+    def __repr__(self):
+        return f"<kernel backend {self.name}>"
+
+
+_backends = {}
+
+
+def backend(name):
+    """The backend called `name`, always the same object."""
+    if name not in _backends:
+        _backends[name] = Backend(name)
+    return _backends[name]

@@ -1,0 +1,98 @@
+"""How kernels are compiled and on how many threads they run. Every Numba kernel of the library is made by `jit`; nothing else configures Numba.
+
+**Cache.** Numba stores compiled code on disk but does not notice an edit in a file that a kernel imports, so tests would pass on stale code. Our cache folder
+therefore has a hash of every kernel source in its name: edit anything, and everything recompiles.
+
+**Threads.** A kernel cuts its work into tiles by shape alone and runs them in a `prange`; each tile is computed by one thread, and partial sums are added
+in tile order. Hence the same bits on one thread and on many. BLAS is held to one thread: two thread pools that take turns cost 25-45x on small layers, and
+multi-threaded BLAS changes bits with the number of threads. Numba's threads come from OpenMP, else TBB; `workqueue`, which is 50x slower to start and dies
+when two Python threads enter it, only where nothing else exists, behind a lock and with a warning.
+"""
+import hashlib
+import os
+import threading
+import warnings
+from functools import wraps
+from importlib import import_module
+from pathlib import Path
+
+import numba
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+
+def _cache_folder():
+    """.../tinycnn/kernels-HASH, the hash being that of all kernel sources."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for source in sorted(here.rglob("*.py")):
+        digest.update(str(source.relative_to(here)).encode() + source.read_bytes())
+    root = os.environ.get("TINYCNN_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tinycnn")
+    return os.path.join(root, f"kernels-{digest.hexdigest()[:12]}")
+
+
+def _threading_layer():
+    """The best of Numba's threading layers that this machine has."""
+    for name, module in (("omp", "omppool"), ("tbb", "tbbpool")):
+        try:
+            import_module(f"numba.np.ufunc.{module}")
+            return name
+        except ImportError:
+            continue
+    return "workqueue"
+
+
+CACHE = _cache_folder()
+THREADING_LAYER = _threading_layer()
+numba.config.THREADING_LAYER_PRIORITY = [THREADING_LAYER] + [name for name in ("omp", "tbb", "workqueue") if name != THREADING_LAYER]
+ThreadpoolController().limit(limits=1, user_api="blas")
+_lock = threading.Lock()
+
+
+def jit(function=None, *, parallel=False, fastmath=False, inline="never"):
+    """numba.njit as this library uses it: cached, without the GIL, C's arithmetic for division.  parallel=True for kernels that contain a `prange`.
+
+    fastmath only where reassociating a sum is wanted and tested for: it also lets the compiler assume that there are no NaNs.
+    """
+    if function is None:
+        return lambda f: jit(f, parallel=parallel, fastmath=fastmath, inline=inline)
+    shared = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = CACHE  # read when the function is decorated; a user's own Numba functions keep their folder
+    try:
+        compiled = numba.njit(cache=True, nogil=True, error_model="numpy", parallel=parallel, fastmath=fastmath, inline=inline)(function)
+    finally:
+        numba.config.CACHE_DIR = shared
+    return _one_at_a_time(compiled) if parallel and THREADING_LAYER == "workqueue" else compiled
+
+
+def _one_at_a_time(kernel):
+    """`workqueue` aborts the process when two Python threads enter it: let one in at a time."""
+    @wraps(kernel)
+    def locked(*arguments):
+        with _lock:
+            return kernel(*arguments)
+    return locked
+
+
+if THREADING_LAYER == "workqueue":
+    warnings.warn("Numba found neither OpenMP nor TBB: parallel kernels run on its `workqueue` layer, where every launch costs about 0.1 ms "
+                  "and kernels of two Python threads wait for each other. `pip install tbb`, or install libgomp (Linux) or libomp (macOS).",
+                  RuntimeWarning, stacklevel=2)
+
+
+def set_num_threads(n):
+    """Run kernels on n threads, 1 to the number that Numba started with (all cores, or NUMBA_NUM_THREADS). The results are the same for every n."""
+    most = numba.config.NUMBA_NUM_THREADS
+    if not 1 <= n <= most:
+        raise ValueError(f"set_num_threads: n is {n}; this process can use 1 to {most} threads (NUMBA_NUM_THREADS, set before the start, raises the limit)")
+    numba.set_num_threads(n)
+
+
+def get_num_threads():
+    """The number of threads that kernels run on."""
+    return numba.get_num_threads()
+
+
+def contiguous(array):
+    """`array` itself if it is C-contiguous, else a C-contiguous copy: generic strides cost Numba 4-5x."""
+    return np.ascontiguousarray(array).reshape(array.shape)  # the reshape keeps 0-d arrays 0-d

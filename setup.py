@@ -1,0 +1,30 @@
+"""Packaging. The kernel library stands in its own folder, kernels/, and installs as tinycnn.kernels, so that no top-level name is taken."""
+from setuptools import find_packages, setup
+
+engine = find_packages(include=["tinycnn", "tinycnn.*"])
+kernels = ["tinycnn.kernels"] + [f"tinycnn.kernels.{name}" for name in find_packages("kernels")]
+
+setup(
+    name="tinycnn",
+    version="0.1.0",
+    description="A convolutional-network engine from scratch: readable autograd, hand-written kernels, and the networks that made the field",
+    python_requires=">=3.11",
+    packages=engine + kernels,
+    package_dir={"tinycnn": "tinycnn", "tinycnn.kernels": "kernels"},
+    package_data={"tinycnn": ["data/bundled/*"]},
+    install_requires=[
+        "numpy>=2.0",
+        "numba>=0.61",
+        "threadpoolctl>=3.2",  # holds BLAS to one thread: the threads are ours
+        "click>=8.1",  # the command line
+        "tqdm>=4.66",  # progress bars
+        "matplotlib>=3.8",  # plots
+        "pillow>=10.0",  # image decoding
+        "safetensors>=0.4",  # checkpoints
+    ],
+    extras_require={
+        "test": ["pytest>=8.0", "pytest-xdist>=3.5"],
+        "lint": ["ruff==0.17.6"],
+    },
+    entry_points={"console_scripts": ["tinycnn = tinycnn.cli:main"]},
+)
