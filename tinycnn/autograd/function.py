@@ -1,0 +1,254 @@
+"""A differentiable operation, and the node that it leaves in the graph.
+
+An operation is a class with a forward and a backward that stand next to each other:
+
+    class Multiply(Function):
+        def forward(ctx, a, b):
+            ctx.save_for_backward(a, b)
+            return ctx.kernels.elementwise.mul(a.array, b.array)
+
+        def backward(ctx, dy):
+            a, b = ctx.saved_tensors
+            return dy * b, dy * a
+
+    y = Multiply.apply(a, b)
+
+`forward` gets the arguments of `apply` while nothing is recorded, and returns arrays or tensors; `backward` gets one gradient tensor per output and returns one per
+argument (None where there is none). It is written with the same operations on tensors, so when asked to record (create_graph) it differentiates itself.
+The instance that passes between them as `ctx` *is* the node of the graph: its edges lead to the operations that made the inputs.
+"""
+import itertools
+import threading
+from contextlib import ContextDecorator
+
+import numpy as np
+
+from ..tensor import Tensor
+
+
+class _Recording(threading.local):
+    on = True
+
+
+recording = _Recording()  # per thread: whether operations leave nodes behind
+
+
+def is_grad_enabled():
+    return recording.on
+
+
+class set_grad_enabled(ContextDecorator):
+    """Switch recording on or off, at once and until the end of the `with` block."""
+
+    def __init__(self, mode):
+        self.mode = bool(mode)
+        self.before = recording.on
+        recording.on = self.mode
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        recording.on = self.before
+
+
+class _Switch(ContextDecorator):
+    """`with no_grad():` as well as `@no_grad()`; may be nested and reused."""
+
+    mode = None
+
+    def __init__(self):
+        self.before = []
+
+    def __enter__(self):
+        self.before.append(recording.on)
+        recording.on = self.mode
+        return self
+
+    def __exit__(self, *_):
+        recording.on = self.before.pop()
+
+    def _recreate_cm(self):
+        return type(self)()  # each call of a decorated function has its own stack
+
+
+class no_grad(_Switch):
+    """Within this block nothing is recorded: results do not require gradients."""
+
+    mode = False
+
+
+class enable_grad(_Switch):
+    """Within this block operations are recorded again."""
+
+    mode = True
+
+
+_sequence = itertools.count()
+
+
+class Function:
+    """Base of every differentiable operation; see the top of this file. Names and meaning are those of torch.autograd.Function."""
+
+    is_view = False  # outputs may look at the first input's memory, and then share its version counter
+    _saved = ()
+    _dirty = ()
+    _not_differentiable = ()
+
+    # ---- what forward and backward may use
+
+    def save_for_backward(ctx, *tensors):
+        """Keep tensors (inputs, outputs, intermediates, None) for the backward pass. Whatever holds memory must be kept this way: it is freed as soon as used."""
+        ctx._saved = tensors
+
+    @property
+    def saved_tensors(ctx):
+        """What was saved, checked to be unchanged."""
+        if ctx._saved is None:
+            raise RuntimeError(f"backward through {ctx} a second time: what it saved was freed by the first; use backward(retain_graph=True) there")
+        return tuple(None if saved is None else saved.unpack(ctx) for saved in ctx._saved)
+
+    def mark_dirty(ctx, *tensors):
+        """Say that forward changed these inputs in place (and returns them)."""
+        ctx._dirty = tensors
+
+    def mark_non_differentiable(ctx, *tensors):
+        """Say that these outputs have no gradient. (Integer and boolean outputs never do.)"""
+        ctx._not_differentiable = tensors
+
+    # ---- forward, backward: written by each operation
+
+    def forward(ctx, *args):
+        raise NotImplementedError(f"{type(ctx).__name__} has no forward")
+
+    def backward(ctx, *gradients):
+        raise NotImplementedError(f"{type(ctx).__name__} has no backward: it cannot be differentiated")
+
+    # ---- running it
+
+    @classmethod
+    def apply(cls, *args):
+        """Compute the operation and, if any input requires a gradient, record it."""
+        ctx = cls()
+        was_recording = recording.on
+        device, needs, any_needed = None, [], False
+        for arg in args:
+            needed = False
+            if isinstance(arg, Tensor):
+                if device is None:
+                    device = arg.device
+                elif device is not arg.device:
+                    raise ValueError(f"{cls.__name__}: tensors on different devices, {device} and {arg.device}; move them with .to(device)")
+                needed = was_recording and arg.requires_grad
+                any_needed = any_needed or needed
+            needs.append(needed)
+        if device is None:
+            raise TypeError(f"{cls.__name__}: none of the arguments is a tensor: {', '.join(type(arg).__name__ for arg in args)}")
+        ctx.needs_input_grad = needs
+        ctx.kernels = device.kernels
+        recording.on = False
+        try:
+            result = cls.forward(ctx, *args)
+        except Exception as error:
+            error.add_note(f"in the forward of {cls.__name__}({', '.join(_describe(arg) for arg in args)})")
+            raise
+        finally:
+            recording.on = was_recording
+        outputs = tuple(_wrap(out, args, ctx, device) for out in (result if isinstance(result, tuple) else (result,)))
+        if ctx._dirty:
+            _note_changes(ctx, any_needed)
+        if cls.is_view:
+            _share_version(outputs, args[0])
+        if any_needed:
+            _record(ctx, args, outputs)
+        return outputs if isinstance(result, tuple) else outputs[0]
+
+    def __repr__(self):
+        return f"<{type(self).__name__}>"
+
+    @property
+    def next_functions(self):
+        """(operation, output number) for each argument that needs a gradient; a leaf tensor stands for itself. None for the others."""
+        return tuple(edge and edge[:2] for edge in self.edges)
+
+
+class Saved:
+    """A tensor put away for the backward pass, with the version that its memory had.
+
+    An output is kept as its array alone: the output owns the node, so a node that owned the output would be a cycle, and large arrays would wait for the
+    garbage collector.
+    """
+
+    __slots__ = ("array", "device", "output_nr", "seen", "tensor", "version")
+
+    def __init__(self, tensor, output_nr):
+        self.output_nr = output_nr
+        self.tensor = tensor if output_nr is None else None
+        self.array, self.device, self.version = tensor.array, tensor.device, tensor.version
+        self.seen = tensor.version[0]
+
+    def unpack(self, node):
+        if self.version[0] != self.seen:
+            raise RuntimeError(f"{node} saved a tensor of shape {self.array.shape} for its backward, and it was changed in place since "
+                               f"(version {self.version[0]}, expected {self.seen}): use the out-of-place operation, or clone() before changing it")
+        if self.output_nr is None:
+            return self.tensor
+        output = Tensor(self.array, self.device, requires_grad=True)
+        output.grad_fn, output.output_nr, output.version = node, self.output_nr, self.version
+        return output
+
+
+def _wrap(out, args, ctx, device):
+    """An output of forward as a tensor of its own."""
+    if not isinstance(out, Tensor):
+        return Tensor(out, device)
+    if any(out is dirty for dirty in ctx._dirty):
+        return out
+    if any(out is arg for arg in args):
+        return out.detach()  # an input returned as it came: a new tensor on the same memory
+    return out
+
+
+def _note_changes(ctx, any_needed):
+    for tensor in ctx._dirty:
+        if any_needed and tensor.grad_fn is None and tensor.requires_grad:
+            raise RuntimeError(f"{type(ctx).__name__}: in-place change of a leaf that requires grad; do it under no_grad(), or on a clone()")
+        if any_needed and tensor.seen_version is not None:
+            raise RuntimeError(f"{type(ctx).__name__}: in-place change of a view of a recorded tensor: the history of the tensor it looks at would be wrong; "
+                               "use the out-of-place operation, or change the tensor itself")
+        tensor.version[0] += 1
+
+
+def _share_version(outputs, source):
+    for out in outputs:
+        if np.may_share_memory(out.array, source.array):
+            out.version = source.version
+            out.seen_version = source.version[0]
+
+
+def _record(ctx, args, outputs):
+    """Make ctx a node: edges to where its inputs came from, what it saved in a form that creates no cycle, and itself as the outputs' origin."""
+    ctx.edges = [_edge(arg, ctx) if needed else None for arg, needed in zip(args, ctx.needs_input_grad)]
+    ctx.sequence = next(_sequence)
+    ctx.hooks = {}
+    ctx.outputs = [(out.shape, out.dtype, out.device) for out in outputs]
+    positions = {id(out): i for i, out in enumerate(outputs)}
+    ctx._saved = [None if tensor is None else Saved(tensor, positions.get(id(tensor))) for tensor in ctx._saved]
+    not_differentiable = {id(out) for out in ctx._not_differentiable}
+    ctx._dirty = ctx._not_differentiable = ()
+    for i, out in enumerate(outputs):
+        if out.is_floating and id(out) not in not_differentiable:
+            out.requires_grad, out.grad_fn, out.output_nr = True, ctx, i
+
+
+def _edge(tensor, ctx):
+    """(node or leaf, output number, shape, dtype) of an input."""
+    if tensor.seen_version is not None and tensor.grad_fn is not None and tensor.seen_version != tensor.version[0]:
+        raise RuntimeError(f"{type(ctx).__name__}: an input of shape {tensor.shape} is a view made by {tensor.grad_fn}, and the tensor it looks at was changed "
+                           "in place since: take the view again after the change")
+    return (tensor if tensor.grad_fn is None else tensor.grad_fn, tensor.output_nr, tensor.shape, tensor.dtype)
+
+
+def _describe(arg):
+    """An argument for an error message."""
+    return f"tensor{arg.shape} {arg.dtype}" if isinstance(arg, Tensor) else repr(arg) if not hasattr(arg, "shape") else f"array{arg.shape}"
