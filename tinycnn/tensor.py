@@ -12,7 +12,8 @@ remembers the version it saw, so that a stale value is an error and never a wron
 """
 import numpy as np
 
-from .device import cpu, device as find_device
+from .device import cpu
+from .device import device as find_device
 
 float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
 uint8, int8, int16, int32, int64 = (np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "int64"))

@@ -1,0 +1,135 @@
+"""Indexing. Reading and its adjoint, adding at the same places, are each other's backward.
+
+An index of integers, slices, None and ... is a view; with integer or boolean tensors in it, a copy.
+"""
+import numpy as np
+
+from ..autograd import Function
+from ..tensor import Tensor
+from .common import one_dim, operand, promoted, sum_to
+
+
+class Take(Function):
+    """x[index]"""
+
+    is_view = True
+
+    def forward(ctx, x, index):
+        ctx.index, ctx.shape = index, x.shape
+        return np.asarray(ctx.kernels.index.take(x.array, index))
+
+    def backward(ctx, dy):
+        return PutAdd.apply(dy, ctx.index, ctx.shape), None
+
+
+class PutAdd(Function):
+    """Zeros with dy added at index: what was read twice receives twice."""
+
+    def forward(ctx, dy, index, shape):
+        ctx.index = index
+        return ctx.kernels.index.put_add(shape, index, dy.array)
+
+    def backward(ctx, ddx):
+        return Take.apply(ddx, ctx.index), None, None
+
+
+class Set(Function):
+    """x[index] = value, in place: what was overwritten receives no gradient any more."""
+
+    def forward(ctx, x, index, value):
+        ctx.index, ctx.value_shape = index, value.shape if isinstance(value, Tensor) else ()
+        ctx.kernels.index.set_(x.array, index, value.array if isinstance(value, Tensor) else value)
+        ctx.mark_dirty(x)
+        return x
+
+    def backward(ctx, dy):
+        dx, _, dvalue = ctx.needs_input_grad
+        kept = None
+        if dx:
+            kept = dy.clone()
+            kept[ctx.index] = 0.0
+        return kept, None, sum_to(Take.apply(dy, ctx.index), ctx.value_shape) if dvalue else None
+
+
+class Gather(Function):
+    def forward(ctx, x, dim, index):
+        ctx.dim, ctx.shape = dim, x.shape
+        ctx.save_for_backward(index)
+        return ctx.kernels.index.gather(x.array, dim, index.array)
+
+    def backward(ctx, dy):
+        index, = ctx.saved_tensors
+        return ScatterAdd.apply(dy, ctx.dim, index, ctx.shape), None, None
+
+
+class ScatterAdd(Function):
+    def forward(ctx, dy, dim, index, shape):
+        ctx.dim = dim
+        ctx.save_for_backward(index)
+        return ctx.kernels.index.scatter_add(shape, dim, index.array, dy.array)
+
+    def backward(ctx, ddx):
+        index, = ctx.saved_tensors
+        return Gather.apply(ddx, ctx.dim, index), None, None, None
+
+
+def getitem(x, index):
+    return Take.apply(x, plain_index(index, x))
+
+
+def setitem(x, index, value):
+    value = operand(value)
+    if isinstance(value, Tensor) and value.dtype != x.dtype:
+        promoted("setitem", x.dtype, value.dtype)  # the error for float32 with float64
+        value = value.to(x.dtype)
+    index = plain_index(index, x)
+    try:
+        np.broadcast_shapes(np.shape(x.array[index]))
+        if isinstance(value, Tensor):
+            np.broadcast_to(value.array, np.shape(x.array[index]))
+    except ValueError:
+        raise ValueError(f"setitem: a value of shape {value.shape} does not fit the {np.shape(x.array[index])} that the index selects from {x.shape}") from None
+    Set.apply(x, index, value)
+
+
+def plain_index(index, x):
+    """The index as NumPy takes it: tensors as their arrays."""
+    parts = index if isinstance(index, tuple) else (index,)
+    plain = []
+    for part in parts:
+        if isinstance(part, Tensor):
+            if part.dtype.kind not in "iub":
+                raise IndexError(f"an index tensor must be integer or boolean, not {part.dtype}")
+            part = part.item() if part.ndim == 0 and part.dtype.kind != "b" else part.array
+        elif isinstance(part, (list, range)):
+            part = np.asarray(part, dtype=None if len(part) else np.int64)
+        plain.append(part)
+    named = sum(1 if not (isinstance(p, np.ndarray) and p.dtype == bool) else p.ndim for p in plain if p is not None and p is not Ellipsis)
+    if named > x.ndim:
+        raise IndexError(f"too many indices: {named} for a tensor of shape {x.shape}")
+    return tuple(plain)
+
+
+def gather(x, dim, index):
+    """out[i][j][k] = x[i][index[i][j][k]][k] for dim=1, and likewise for the others. Extents other than `dim` must agree."""
+    dim = one_dim("gather", dim, x.ndim)
+    if index.ndim != x.ndim or any(n != m for i, (n, m) in enumerate(zip(index.shape, x.shape)) if i != dim):
+        raise ValueError(f"gather: index of shape {index.shape} does not fit {x.shape}: all extents but that of dimension {dim} must agree")
+    return Gather.apply(x, dim, index)
+
+
+def scatter_add(x, dim, index, src):
+    """x + the values of src added at index along dim: the adjoint of gather."""
+    dim = one_dim("scatter_add", dim, x.ndim)
+    return x + ScatterAdd.apply(src, dim, index, x.shape)
+
+
+def index_select(x, dim, index):
+    """The entries of `dim` that a 1-D index names."""
+    return getitem(x, (slice(None),) * one_dim("index_select", dim, x.ndim) + (index,))
+
+
+def masked_fill(x, mask, value):
+    """x with `value` where mask holds."""
+    from .arithmetic import where
+    return where(mask, value, x)
