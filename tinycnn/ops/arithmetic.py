@@ -33,11 +33,13 @@ class Sub(Function):
 
 
 class Binary(Function):
-    """A function of two operands whose backward needs them; either may be a Python number, which is not saved but kept."""
+    """A function of two operands whose backward needs them; either may be a Python number, which is kept as it is."""
 
-    def keep(ctx, a, b):
-        ctx.numbers = (None if isinstance(a, Tensor) else a), (None if isinstance(b, Tensor) else b)
-        ctx.save_for_backward(a if isinstance(a, Tensor) else None, b if isinstance(b, Tensor) else None)
+    def keep(ctx, a, b, keep_a, keep_b):
+        """Save the operands that the backward will ask for, and only those: what is not saved may be freed, or changed in place."""
+        ctx.shapes = shape(a), shape(b)
+        ctx.numbers = tuple(None if isinstance(x, Tensor) else x for x in (a, b))
+        ctx.save_for_backward(a if keep_a and isinstance(a, Tensor) else None, b if keep_b and isinstance(b, Tensor) else None)
 
     def kept(ctx):
         return tuple(number if saved is None else saved for saved, number in zip(ctx.saved_tensors, ctx.numbers))
@@ -45,31 +47,32 @@ class Binary(Function):
 
 class Mul(Binary):
     def forward(ctx, a, b):
-        ctx.keep(a, b)
+        da, db = ctx.needs_input_grad
+        ctx.keep(a, b, keep_a=db, keep_b=da)
         return ctx.kernels.elementwise.mul(array(a), array(b))
 
     def backward(ctx, dy):
         a, b = ctx.kept()
         da, db = ctx.needs_input_grad
-        return sum_to(dy * b, a.shape) if da else None, sum_to(dy * a, b.shape) if db else None
+        return sum_to(dy * b, ctx.shapes[0]) if da else None, sum_to(dy * a, ctx.shapes[1]) if db else None
 
 
 class Div(Binary):
     def forward(ctx, a, b):
-        ctx.keep(a, b)
+        ctx.keep(a, b, keep_a=ctx.needs_input_grad[1], keep_b=True)
         return ctx.kernels.elementwise.div(array(a), array(b))
 
     def backward(ctx, dy):
         a, b = ctx.kept()
         da, db = ctx.needs_input_grad
-        return sum_to(dy / b, a.shape) if da else None, sum_to(-dy * a / (b * b), b.shape) if db else None
+        return sum_to(dy / b, ctx.shapes[0]) if da else None, sum_to(-dy * a / (b * b), ctx.shapes[1]) if db else None
 
 
 class Pow(Binary):
     """a^b; d/da = b a^(b-1), d/db = a^b log a (0 where a is 0 and b >= 0, as in PyTorch)."""
 
     def forward(ctx, a, b):
-        ctx.keep(a, b)
+        ctx.keep(a, b, keep_a=True, keep_b=True)
         return ctx.kernels.elementwise.pow(array(a), array(b))
 
     def backward(ctx, dy):

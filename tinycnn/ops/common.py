@@ -24,10 +24,10 @@ def operands(name, a, b):
 
 def operand(value):
     """A tensor, or a plain Python number: NumPy scalars would impose their dtype."""
-    if isinstance(value, (Tensor, bool, int, float)):
-        return value
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, (Tensor, bool, int, float)):
+        return value
     if isinstance(value, (np.ndarray, list, tuple)):
         return Tensor(np.asarray(value)) if isinstance(value, np.ndarray) else Tensor(np.asarray(value, float32))
     raise TypeError(f"expected a tensor or a number, got {type(value).__name__}")

@@ -1,0 +1,123 @@
+"""Every basic operation: right against PyTorch (stored and live), and right in its first and second derivatives."""
+from pathlib import Path
+
+import numpy as np
+import pytest
+from op_cases import CASES, inputs, value_and_gradients
+from tolerance import close
+
+import tinycnn
+from tinycnn.autograd import gradcheck, gradgradcheck
+
+VECTORS = np.load(Path(__file__).parents[1] / "vectors" / "ops.npz")
+
+
+def leaf(array):
+    return tinycnn.tensor(array, requires_grad=True)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_values_and_gradients_are_those_of_pytorch(case):
+    """Against vectors that PyTorch computed. Kills: a gradient not summed over what was broadcast; a gradient to the wrong of two equal maxima; an index that
+    accumulates only once; a variance divided by n."""
+    y, gradients = value_and_gradients(tinycnn, case, leaf)
+    close(y, VECTORS[case], length=8)
+    for i, g in enumerate(gradients):
+        close(g, VECTORS[f"{case} / {i}"], length=16)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_values_and_gradients_are_those_of_live_pytorch(case):
+    """The stored vectors are not stale."""
+    torch = pytest.importorskip("torch")
+    expected, expected_gradients = value_and_gradients(torch, case, lambda array: torch.tensor(array, requires_grad=True))
+    y, gradients = value_and_gradients(tinycnn, case, leaf)
+    close(y, expected, length=8)
+    for g, e in zip(gradients, expected_gradients):
+        close(g, e, length=16)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "empty"])
+def test_first_and_second_derivatives(case):
+    """Against finite differences. Kills: a backward that computes on arrays and so is constant to the second derivative."""
+    tensors = [leaf(array) for array in inputs(case)]
+
+    def function(*args):
+        return CASES[case][0](tinycnn, *args)
+    assert gradcheck(function, tensors)
+    assert gradgradcheck(function, tensors)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_float32_stays_float32(case):
+    """Python numbers and means must not promote. Kills: a NumPy float64 scalar in a formula."""
+    tensors = [tinycnn.tensor(array, requires_grad=True) for array in inputs(case, np.float32)]
+    y = CASES[case][0](tinycnn, *tensors)
+    assert y.dtype == tinycnn.float32
+    for g in tinycnn.autograd.grad(y.sum(), tensors):
+        assert g.dtype == tinycnn.float32
+
+
+@pytest.mark.parametrize("make", [lambda a: a.T.copy().T, lambda a: np.repeat(a, 2, axis=-1)[..., ::2] if a.ndim else a], ids=["transposed", "strided"])
+@pytest.mark.parametrize("case", CASES)
+def test_memory_order_does_not_matter(case, make):
+    """The same numbers under other strides. Kills: a kernel or a view that assumes C order."""
+    expected = value_and_gradients(tinycnn, case, leaf)
+    y, gradients = value_and_gradients(tinycnn, case, lambda array: tinycnn.from_numpy(make(array)).requires_grad_())
+    np.testing.assert_allclose(y, expected[0], rtol=1e-12, atol=1e-12)
+    for g, e in zip(gradients, expected[1]):
+        np.testing.assert_allclose(g, e, rtol=1e-12, atol=1e-12)
+
+
+def test_dtypes_promote_as_in_pytorch():
+    """Kills: int64 + float32 = float64 (NumPy's rule); a Python float that leaves an integer tensor an integer."""
+    i, b, f = tinycnn.tensor([1, 2]), tinycnn.tensor([True, False]), tinycnn.tensor([0.5, 1.5])
+    assert (i + f).dtype == tinycnn.float32
+    assert (i + 1.5).dtype == tinycnn.float32 and (i + 1).dtype == tinycnn.int64
+    assert (b + 1).dtype == tinycnn.int64 and (b + f).dtype == tinycnn.float32
+    assert (i / 2).dtype == tinycnn.float32 and i.mean().dtype == tinycnn.float32
+    assert (f * np.float64(2)).dtype == tinycnn.float32 and (np.float64(2) * f).dtype == tinycnn.float32
+    assert b.sum().item() == 1 and b.sum().dtype == tinycnn.int64
+    assert (f.double() + 1).dtype == tinycnn.float64
+
+
+def test_numpy_arrays_mix_with_tensors():
+    """Kills: ndarray * Tensor computed by NumPy, element by element, outside the graph."""
+    x = tinycnn.tensor([1.0, 2.0], requires_grad=True)
+    y = np.array([3, 4], np.float32) * x
+    assert isinstance(y, tinycnn.Tensor) and y.requires_grad
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [3, 4])
+
+
+WRONG = {
+    "mixed float dtypes": (lambda a: a + a.double(), TypeError, "float32 with float64"),
+    "shapes that do not broadcast": (lambda a: a + tinycnn.ones(5), ValueError, r"\(3, 4\)"),
+    "matmul": (lambda a: a @ a, ValueError, r"4 columns .* 3 rows"),
+    "reshape": (lambda a: a.reshape(5, 2), ValueError, "12 elements"),
+    "two free extents": (lambda a: a.reshape(-1, -1), ValueError, "do not fit"),
+    "permute": (lambda a: a.permute(0, 0), ValueError, "not an order"),
+    "dimension": (lambda a: a.sum(2), IndexError, "dim is 2"),
+    "dimension twice": (lambda a: a.sum((0, -2)), ValueError, "twice"),
+    "expand": (lambda a: a.expand(3, 5), ValueError, "only extents of 1"),
+    "cat": (lambda a: tinycnn.cat([a, a[:, :2]], 0), ValueError, "other extents"),
+    "stack": (lambda a: tinycnn.stack([a, a[0]]), ValueError, "all shapes"),
+    "split": (lambda a: a.split([1, 1], 1), ValueError, "do not add up"),
+    "too many indices": (lambda a: a[0, 0, 0], IndexError, "too many indices"),
+    "float index": (lambda a: a[a], IndexError, "integer or boolean"),
+    "condition": (lambda a: tinycnn.where(a, a, a), TypeError, "boolean"),
+    "truth": (lambda a: bool(a), ValueError, "ambiguous"),
+    "item": (lambda a: a.item(), ValueError, "exactly one"),
+    "max of nothing": (lambda a: a[:0].max(), ValueError, "no elements"),
+    "a string": (lambda a: a + "x", TypeError, "expected a tensor or a number"),
+    "gather": (lambda a: a.gather(1, tinycnn.tensor([[0]])), ValueError, "must agree"),
+    "set a part": (lambda a: a.__setitem__(0, tinycnn.ones(3)), ValueError, "does not fit"),
+    "clamp": (lambda a: a.clamp(), ValueError, "at least one"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_is_one_clear_error(case):
+    function, kind, message = WRONG[case]
+    with pytest.raises(kind, match=message):
+        function(tinycnn.ones(3, 4))
