@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
-from op_cases import CASES, value_and_gradients  # noqa: E402
+from op_cases import CASES, value_and_gradients
 
 if __name__ == "__main__":
     arrays = {}

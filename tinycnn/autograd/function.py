@@ -109,7 +109,13 @@ class Function:
         return tuple(None if saved is None else saved.unpack(ctx) for saved in ctx._saved)
 
     def mark_dirty(ctx, *tensors):
-        """Say that forward changed these inputs in place (and returns them)."""
+        """Say, before doing it, that forward changes these inputs in place (and returns them)."""
+        for tensor in tensors if any(ctx.needs_input_grad) else ():
+            if tensor.grad_fn is None and tensor.requires_grad:
+                raise RuntimeError("in-place change of a leaf that requires grad; do it under no_grad(), or on a clone()")
+            if tensor.seen_version is not None:
+                raise RuntimeError("in-place change of a view of a recorded tensor: the history of the tensor it looks at would be wrong; "
+                                   "use the out-of-place operation, or change the tensor itself")
         ctx._dirty = tensors
 
     def mark_non_differentiable(ctx, *tensors):
@@ -155,8 +161,8 @@ class Function:
         finally:
             recording.on = was_recording
         outputs = tuple(_wrap(out, args, ctx, device) for out in (result if isinstance(result, tuple) else (result,)))
-        if ctx._dirty:
-            _note_changes(ctx, any_needed)
+        for tensor in ctx._dirty:
+            tensor.version[0] += 1
         if cls.is_view:
             _share_version(outputs, args[0])
         if any_needed:
@@ -207,16 +213,6 @@ def _wrap(out, args, ctx, device):
     if any(out is arg for arg in args):
         return out.detach()  # an input returned as it came: a new tensor on the same memory
     return out
-
-
-def _note_changes(ctx, any_needed):
-    for tensor in ctx._dirty:
-        if any_needed and tensor.grad_fn is None and tensor.requires_grad:
-            raise RuntimeError(f"{type(ctx).__name__}: in-place change of a leaf that requires grad; do it under no_grad(), or on a clone()")
-        if any_needed and tensor.seen_version is not None:
-            raise RuntimeError(f"{type(ctx).__name__}: in-place change of a view of a recorded tensor: the history of the tensor it looks at would be wrong; "
-                               "use the out-of-place operation, or change the tensor itself")
-        tensor.version[0] += 1
 
 
 def _share_version(outputs, source):

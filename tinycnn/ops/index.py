@@ -16,7 +16,7 @@ class Take(Function):
 
     def forward(ctx, x, index):
         ctx.index, ctx.shape = index, x.shape
-        return np.asarray(ctx.kernels.index.take(x.array, index))
+        return ctx.kernels.index.take(x.array, index)
 
     def backward(ctx, dy):
         return PutAdd.apply(dy, ctx.index, ctx.shape), None
@@ -38,8 +38,8 @@ class Set(Function):
 
     def forward(ctx, x, index, value):
         ctx.index, ctx.value_shape = index, value.shape if isinstance(value, Tensor) else ()
-        ctx.kernels.index.set_(x.array, index, value.array if isinstance(value, Tensor) else value)
         ctx.mark_dirty(x)
+        ctx.kernels.index.set_(x.array, index, value.array if isinstance(value, Tensor) else value)
         return x
 
     def backward(ctx, dy):
@@ -93,7 +93,7 @@ def setitem(x, index, value):
 
 
 def plain_index(index, x):
-    """The index as NumPy takes it: tensors as their arrays."""
+    """The index as NumPy takes it: tensors as their arrays, and ... at the end, without which x[0] of a vector would be a number and no view."""
     parts = index if isinstance(index, tuple) else (index,)
     plain = []
     for part in parts:
@@ -107,7 +107,7 @@ def plain_index(index, x):
     named = sum(1 if not (isinstance(p, np.ndarray) and p.dtype == bool) else p.ndim for p in plain if p is not None and p is not Ellipsis)
     if named > x.ndim:
         raise IndexError(f"too many indices: {named} for a tensor of shape {x.shape}")
-    return tuple(plain)
+    return tuple(plain) if any(part is Ellipsis for part in plain) else (*plain, Ellipsis)
 
 
 def gather(x, dim, index):

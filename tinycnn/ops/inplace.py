@@ -14,8 +14,8 @@ class Assign(Function):
 
     def forward(ctx, x, value):
         ctx.shape = value.shape
-        ctx.kernels.elementwise.copy_(x.array, value.array)
         ctx.mark_dirty(x)
+        ctx.kernels.elementwise.copy_(x.array, value.array)
         return x
 
     def backward(ctx, dy):
