@@ -35,6 +35,10 @@ class ArrayDataset:
         """The images (N, H, W, C) and labels (N,) at `indices`."""
         return self.images[indices], self.labels[indices]
 
+    def describe(self, index):
+        """What an error calls image `index`."""
+        return f"{self.source}, image {index}"
+
     def __repr__(self):
         H, W, C = self.images.shape[1:]
         return f"<{type(self).__name__} {self.source}: {len(self):,} images of {H}x{W}x{C}, {len(self.classes)} classes>"
@@ -56,6 +60,11 @@ class Subset:
 
     def __getitem__(self, index):
         return self.dataset[self.indices[index]]
+
+    def describe(self, index):
+        """What an error calls sample `index`: as the whole dataset does."""
+        whole = self.indices[index]
+        return self.dataset.describe(whole) if hasattr(self.dataset, "describe") else f"sample {whole}"
 
     def __repr__(self):
         return f"<{len(self):,} of {self.dataset!r}>"
