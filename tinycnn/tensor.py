@@ -30,7 +30,7 @@ class Tensor:
     __hash__ = object.__hash__  # == compares elements, so identity is what hashing can mean
 
     def __init__(self, array, device=cpu, requires_grad=False):
-        self.array = array
+        self.array = np.asarray(array) if isinstance(array, np.generic) else array  # NumPy turns 0-d results into scalars, which have no memory to share
         self.device = device
         self.requires_grad = requires_grad
         self.grad = None
@@ -185,10 +185,10 @@ class Tensor:
         """Call hook(gradient) when this tensor's gradient is complete; a returned tensor replaces it. Returns a handle with `remove()`."""
         if not self.requires_grad:
             raise RuntimeError("register_hook on a tensor that does not require grad: no gradient will ever arrive")
-        if self.grad_fn is None:
-            self.hooks = {} if self.hooks is None else self.hooks
-            return Handle(self.hooks, hook)
-        return Handle(self.grad_fn.hooks.setdefault(self.output_nr, {}), hook)
+        owner = self if self.grad_fn is None else self.grad_fn
+        if owner.hooks is None:
+            owner.hooks = {}
+        return Handle(owner.hooks.setdefault(self.output_nr, {}), hook)
 
     def retain_grad(self):
         """Keep `.grad` for this tensor although it is not a leaf."""

@@ -370,3 +370,10 @@ def test_the_same_graph_gives_the_same_bits():
         y.sum().backward()
         return x.grad.numpy().tobytes()
     assert once() == once()
+
+
+def test_numbers_are_tensors_with_memory():
+    """NumPy turns 0-d results into scalars. Kills: a gradient that cannot be added to in place."""
+    x = tinycnn.tensor(3.0, requires_grad=True)
+    (x * x + x * 2 + x).backward()
+    assert x.grad.item() == 9 and isinstance((x * x).array, np.ndarray)

@@ -151,10 +151,7 @@ def _finish(target, pending, ready, targets, found, create_graph):
         pending.setdefault(target, {})  # empty: no gradient arrived, but those below wait for its report
         heapq.heappush(ready, (-target.sequence, target))
     elif target in pending:
-        gradient, owned = pending.pop(target)[0]
-        for hook in list((target.hooks or {}).values()):
-            replaced = hook(gradient)
-            gradient, owned = (gradient, owned) if replaced is None else (replaced, False)
+        gradient, owned = _through_hooks(target, pending.pop(target))[0]
         if targets is None:
             _accumulate(target, gradient, owned, create_graph)
         elif (target, 0) in targets:
@@ -175,9 +172,9 @@ def _add(slots, output_nr, gradient, owned, create_graph):
         slots[output_nr] = (Tensor(total.device.kernels.elementwise.add(total.array, gradient.array), total.device), True)
 
 
-def _through_hooks(node, arrived):
-    """The gradients of a node's outputs after the tensors' hooks have seen them."""
-    for output_nr, hooks in node.hooks.items():
+def _through_hooks(target, arrived):
+    """The gradients of a node's outputs, or of a leaf, after the tensors' hooks have seen them."""
+    for output_nr, hooks in (target.hooks or {}).items():
         for hook in list(hooks.values()):
             if output_nr in arrived:
                 replaced = hook(arrived[output_nr][0])
@@ -199,12 +196,12 @@ def _call(node, gradients):
     if not gradients:
         return [None] * len(node.edges)
     filled = []
-    for i, (shape, dtype, device) in enumerate(node.outputs):
-        filled.append(gradients[i][0] if i in gradients else Tensor(device.xp.zeros(shape, dtype), device))
+    for i, (shape, dtype) in enumerate(node.outputs):
+        filled.append(gradients[i][0] if i in gradients else Tensor(node.device.xp.zeros(shape, dtype), node.device))
     try:
         results = type(node).backward(node, *filled)
     except Exception as error:
-        error.add_note(f"in the backward of {type(node).__name__}, whose outputs have the shapes {', '.join(str(shape) for shape, _, _ in node.outputs)}")
+        error.add_note(f"in the backward of {type(node).__name__}, whose outputs have the shapes {', '.join(str(shape) for shape, _ in node.outputs)}")
         raise
     results = results if isinstance(results, tuple) else (results,)
     if len(results) < len(node.edges) and any(edge is not None for edge in node.edges[len(results):]):

@@ -91,6 +91,7 @@ class Function:
     """Base of every differentiable operation; see the top of this file. Names and meaning are those of torch.autograd.Function."""
 
     is_view = False  # outputs may look at the first input's memory, and then share its version counter
+    hooks = None  # {output number: {key: hook}}, once there are any
     _saved = ()
     _dirty = ()
     _not_differentiable = ()
@@ -160,14 +161,15 @@ class Function:
             raise
         finally:
             recording.on = was_recording
-        outputs = tuple(_wrap(out, args, ctx, device) for out in (result if isinstance(result, tuple) else (result,)))
+        several = isinstance(result, tuple)
+        outputs = tuple(_wrap(out, args, ctx, device) for out in result) if several else (_wrap(result, args, ctx, device),)
         for tensor in ctx._dirty:
             tensor.version[0] += 1
         if cls.is_view:
             _share_version(outputs, args[0])
         if any_needed:
             _record(ctx, args, outputs)
-        return outputs if isinstance(result, tuple) else outputs[0]
+        return outputs if several else outputs[0]
 
     def __repr__(self):
         return f"<{type(self).__name__}>"
@@ -187,17 +189,19 @@ class Saved:
 
     __slots__ = ("array", "device", "output_nr", "seen", "tensor", "version")
 
-    def __init__(self, tensor, output_nr):
-        self.output_nr = output_nr
-        self.tensor = tensor if output_nr is None else None
+    def __init__(self, tensor, outputs):
         self.array, self.device, self.version = tensor.array, tensor.device, tensor.version
         self.seen = tensor.version[0]
+        self.tensor, self.output_nr = tensor, None
+        for i, out in enumerate(outputs):
+            if tensor is out:
+                self.tensor, self.output_nr = None, i
 
     def unpack(self, node):
         if self.version[0] != self.seen:
             raise RuntimeError(f"{node} saved a tensor of shape {self.array.shape} for its backward, and it was changed in place since "
                                f"(version {self.version[0]}, expected {self.seen}): use the out-of-place operation, or clone() before changing it")
-        if self.output_nr is None:
+        if self.tensor is not None:
             return self.tensor
         output = Tensor(self.array, self.device, requires_grad=True)
         output.grad_fn, output.output_nr, output.version = node, self.output_nr, self.version
@@ -208,10 +212,9 @@ def _wrap(out, args, ctx, device):
     """An output of forward as a tensor of its own."""
     if not isinstance(out, Tensor):
         return Tensor(out, device)
-    if any(out is dirty for dirty in ctx._dirty):
-        return out
-    if any(out is arg for arg in args):
-        return out.detach()  # an input returned as it came: a new tensor on the same memory
+    for arg in args:
+        if out is arg and not any(out is dirty for dirty in ctx._dirty):
+            return out.detach()  # an input returned as it came: a new tensor on the same memory
     return out
 
 
@@ -226,15 +229,13 @@ def _record(ctx, args, outputs):
     """Make ctx a node: edges to where its inputs came from, what it saved in a form that creates no cycle, and itself as the outputs' origin."""
     ctx.edges = [_edge(arg, ctx) if needed else None for arg, needed in zip(args, ctx.needs_input_grad)]
     ctx.sequence = next(_sequence)
-    ctx.hooks = {}
-    ctx.outputs = [(out.shape, out.dtype, out.device) for out in outputs]
-    positions = {id(out): i for i, out in enumerate(outputs)}
-    ctx._saved = [None if tensor is None else Saved(tensor, positions.get(id(tensor))) for tensor in ctx._saved]
-    not_differentiable = {id(out) for out in ctx._not_differentiable}
-    ctx._dirty = ctx._not_differentiable = ()
+    ctx.device = outputs[0].device
+    ctx.outputs = [(out.array.shape, out.array.dtype) for out in outputs]
+    ctx._saved = [None if tensor is None else Saved(tensor, outputs) for tensor in ctx._saved]
     for i, out in enumerate(outputs):
-        if out.is_floating and id(out) not in not_differentiable:
+        if out.array.dtype.kind == "f" and not any(out is other for other in ctx._not_differentiable):
             out.requires_grad, out.grad_fn, out.output_nr = True, ctx, i
+    ctx._dirty = ctx._not_differentiable = ()
 
 
 def _edge(tensor, ctx):
