@@ -20,15 +20,17 @@ import numba
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from .simd.vector import WIDTH
+
 
 def _cache_folder():
-    """.../tinycnn/kernels-HASH, the hash being that of all kernel sources."""
+    """.../tinycnn/kernels-HASH-WIDTH: the hash is that of all kernel sources, the width that of a vector (kernels/simd), which an environment variable can set."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
     for source in sorted(here.rglob("*.py")):
         digest.update(str(source.relative_to(here)).encode() + source.read_bytes())
     root = os.environ.get("TINYCNN_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tinycnn")
-    return os.path.join(root, f"kernels-{digest.hexdigest()[:12]}")
+    return os.path.join(root, f"kernels-{digest.hexdigest()[:12]}-{WIDTH}")
 
 
 def _threading_layer():
