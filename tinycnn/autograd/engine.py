@@ -92,7 +92,7 @@ def _run(roots, retain_graph, create_graph, inputs):
             if not any(edge is not None and edge[0] in wanted_nodes for edge in node.edges):
                 continue  # only asked for, not passed through
             results = _call(node, gradients)
-            incoming = {id(gradient.array) for gradient, _ in gradients.values()}
+            incoming = [id(gradient.array) for gradient, _ in gradients.values()]
             for edge, result in zip(node.edges, results):
                 if edge is None or edge[0] not in wanted_nodes:
                     continue
@@ -100,7 +100,7 @@ def _run(roots, retain_graph, create_graph, inputs):
                 if result is not None:
                     # fresh memory: not passed through from the incoming gradient, not a view of anything, not given to two inputs
                     owned = id(result.array) not in incoming and result.array.base is None and type(node).__module__.startswith("tinycnn.")
-                    incoming.add(id(result.array))
+                    incoming.append(id(result.array))
                     _add(pending.setdefault(target, {}), output_nr, result, owned, create_graph)
                 uses[target] -= 1
                 if uses[target] == 0:
@@ -207,7 +207,7 @@ def _call(node, gradients):
     if len(results) < len(node.edges) and any(edge is not None for edge in node.edges[len(results):]):
         raise RuntimeError(f"the backward of {type(node).__name__} returned {len(results)} gradients; its forward has {len(node.edges)} arguments")
     for i, (edge, result) in enumerate(zip(node.edges, results)):
-        if edge is not None and result is not None and (result.shape != edge[2] or result.dtype != edge[3]):
+        if edge is not None and result is not None and (result.array.shape != edge[2] or result.array.dtype != edge[3]):
             raise RuntimeError(f"the backward of {type(node).__name__} returned a gradient of {result.shape} {result.dtype} for argument {i}, "
                                f"which is {edge[2]} {edge[3]}")
     return results

@@ -107,7 +107,7 @@ class Function:
         """What was saved, checked to be unchanged."""
         if ctx._saved is None:
             raise RuntimeError(f"backward through {ctx} a second time: what it saved was freed by the first; use backward(retain_graph=True) there")
-        return tuple(None if saved is None else saved.unpack(ctx) for saved in ctx._saved)
+        return [None if saved is None else saved.unpack(ctx) for saved in ctx._saved]
 
     def mark_dirty(ctx, *tensors):
         """Say, before doing it, that forward changes these inputs in place (and returns them)."""

@@ -10,7 +10,7 @@ def array(value):
 
 
 def shape(value):
-    return value.shape if isinstance(value, Tensor) else ()
+    return value.array.shape if isinstance(value, Tensor) else ()
 
 
 class Add(Function):
@@ -38,11 +38,13 @@ class Binary(Function):
     def keep(ctx, a, b, keep_a, keep_b):
         """Save the operands that the backward will ask for, and only those: what is not saved may be freed, or changed in place."""
         ctx.shapes = shape(a), shape(b)
-        ctx.numbers = tuple(None if isinstance(x, Tensor) else x for x in (a, b))
-        ctx.save_for_backward(a if keep_a and isinstance(a, Tensor) else None, b if keep_b and isinstance(b, Tensor) else None)
+        a_is_tensor, b_is_tensor = isinstance(a, Tensor), isinstance(b, Tensor)
+        ctx.numbers = None if a_is_tensor else a, None if b_is_tensor else b
+        ctx.save_for_backward(a if keep_a and a_is_tensor else None, b if keep_b and b_is_tensor else None)
 
     def kept(ctx):
-        return tuple(number if saved is None else saved for saved, number in zip(ctx.saved_tensors, ctx.numbers))
+        (a, b), numbers = ctx.saved_tensors, ctx.numbers
+        return numbers[0] if a is None else a, numbers[1] if b is None else b
 
 
 class Mul(Binary):

@@ -10,9 +10,12 @@ def operands(name, a, b):
     Python numbers never change a tensor's dtype, except that a float makes integers float32. Integers and booleans promote as in PyTorch. float32 with float64 is
     an error: the sum would silently be slow, or silently imprecise.
     """
-    a, b = operand(a), operand(b)
+    if not isinstance(a, Tensor):
+        a = operand(a)
+    if not isinstance(b, Tensor):
+        b = operand(b)
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        if a.dtype != b.dtype:
+        if a.array.dtype is not b.array.dtype and a.dtype != b.dtype:
             dtype = promoted(name, a.dtype, b.dtype)
             a, b = (x if x.dtype == dtype else x.to(dtype) for x in (a, b))
     elif isinstance(a, Tensor):
