@@ -89,7 +89,7 @@ def _run(roots, retain_graph, create_graph, inputs):
             arrived = pending.pop(node)
             gradients = _through_hooks(node, arrived)
             _capture(node, gradients, targets, found)
-            if not any(edge is not None and edge[0] in wanted_nodes for edge in node.edges):
+            if targets is not None and not any(edge is not None and edge[0] in wanted_nodes for edge in node.edges):
                 continue  # only asked for, not passed through
             results = _call(node, gradients)
             incoming = [id(gradient.array) for gradient, _ in gradients.values()]
@@ -99,7 +99,7 @@ def _run(roots, retain_graph, create_graph, inputs):
                 target, output_nr = edge[0], edge[1]
                 if result is not None:
                     # fresh memory: not passed through from the incoming gradient, not a view of anything, not given to two inputs
-                    owned = id(result.array) not in incoming and result.array.base is None and type(node).__module__.startswith("tinycnn.")
+                    owned = node.is_ours and result.array.base is None and id(result.array) not in incoming
                     incoming.append(id(result.array))
                     _add(pending.setdefault(target, {}), output_nr, result, owned, create_graph)
                 uses[target] -= 1
@@ -174,7 +174,9 @@ def _add(slots, output_nr, gradient, owned, create_graph):
 
 def _through_hooks(target, arrived):
     """The gradients of a node's outputs, or of a leaf, after the tensors' hooks have seen them."""
-    for output_nr, hooks in (target.hooks or {}).items():
+    if target.hooks is None:
+        return arrived
+    for output_nr, hooks in target.hooks.items():
         for hook in list(hooks.values()):
             if output_nr in arrived:
                 replaced = hook(arrived[output_nr][0])
@@ -195,9 +197,7 @@ def _call(node, gradients):
     """Run a node's backward; returns one gradient per argument of its forward, checked."""
     if not gradients:
         return [None] * len(node.edges)
-    filled = []
-    for i, (shape, dtype) in enumerate(node.outputs):
-        filled.append(gradients[i][0] if i in gradients else Tensor(node.device.xp.zeros(shape, dtype), node.device))
+    filled = [gradients[i][0] if i in gradients else Tensor(node.device.xp.zeros(shape, dtype), node.device) for i, (shape, dtype) in enumerate(node.outputs)]
     try:
         results = type(node).backward(node, *filled)
     except Exception as error:

@@ -91,10 +91,15 @@ class Function:
     """Base of every differentiable operation; see the top of this file. Names and meaning are those of torch.autograd.Function."""
 
     is_view = False  # outputs may look at the first input's memory, and then share its version counter
+    is_ours = False  # written for this engine: what its backward returns is fresh memory, or what came in, or a view
     hooks = None  # {output number: {key: hook}}, once there are any
     _saved = ()
     _dirty = ()
     _not_differentiable = ()
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        cls.is_ours = cls.__module__.startswith("tinycnn.")
 
     # ---- what forward and backward may use
 

@@ -19,7 +19,8 @@ class Add(Function):
         return ctx.kernels.elementwise.add(array(a), array(b))
 
     def backward(ctx, dy):
-        return tuple(sum_to(dy, s) if needed else None for s, needed in zip(ctx.shapes, ctx.needs_input_grad))
+        da, db = ctx.needs_input_grad
+        return sum_to(dy, ctx.shapes[0]) if da else None, sum_to(dy, ctx.shapes[1]) if db else None
 
 
 class Sub(Function):

@@ -83,7 +83,7 @@ def many_dims(name, dim, ndim):
 
 def sum_to(dy, shape):
     """The adjoint of broadcasting: add up what was copied. dy, or its sum over the dimensions that `shape` lacks or has as 1."""
-    if dy.shape == shape:
+    if dy.array.shape == shape:
         return dy
     extra = dy.ndim - len(shape)
     dims = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and dy.shape[i + extra] != 1)
