@@ -10,6 +10,8 @@ With ceil_mode the division rounds up, so that the leftover elements get a windo
 """
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Window(NamedTuple):
     """A 2-D window; every field a (vertical, horizontal) pair."""
@@ -36,3 +38,17 @@ def positions(length, size, stride, padding, dilation, ceil_mode=False):
         return room // stride + 1
     count = -(-room // stride) + 1
     return count - 1 if (count - 1) * stride >= length + padding else count
+
+
+def pad(x, padding):
+    """x (N, C, H, W) with `padding` zeros on both sides of H and of W."""
+    return np.pad(x, ((0, 0), (0, 0), (padding[0], padding[0]), (padding[1], padding[1])))
+
+
+def taps(padded, window, positions):
+    """For each tap (r, s) of the window, what it touches of `padded`: a strided view (N, C, P, Q). Writing to the view writes to `padded`."""
+    reach = [(count - 1) * stride + 1 for count, stride in zip(positions, window.stride)]
+    for r in range(window.size[0]):
+        for s in range(window.size[1]):
+            top, left = r * window.dilation[0], s * window.dilation[1]
+            yield r, s, padded[:, :, top:top + reach[0]:window.stride[0], left:left + reach[1]:window.stride[1]]

@@ -1,7 +1,7 @@
 """What a 2-D convolution does besides multiplying: how its filter moves, and which channels see which."""
 from typing import NamedTuple
 
-from ..window import positions
+from ..window import Window
 
 
 class Geometry(NamedTuple):
@@ -12,6 +12,10 @@ class Geometry(NamedTuple):
     dilation: tuple = (1, 1)
     groups: int = 1
 
+    def window(self, filter_size):
+        """The window that a filter of (R, S) looks through."""
+        return Window(tuple(filter_size), self.stride, self.padding, self.dilation)
+
     def output_size(self, image, filter_size):
         """(P, Q) of a filter (R, S) on an image (H, W). Raises ValueError where it does not fit."""
-        return tuple(positions(*axis) for axis in zip(image, filter_size, self.stride, self.padding, self.dilation))
+        return self.window(filter_size).positions(image)
