@@ -51,6 +51,23 @@ def test_the_incoming_gradient_is_never_added_to():
     np.testing.assert_array_equal(x.grad.numpy(), [3, 3])
 
 
+def test_one_fresh_gradient_given_to_two_leaves_is_not_shared():
+    class Both(Function):
+        is_ours = True
+
+        def forward(ctx, a, b):
+            return a.array + b.array
+
+        def backward(ctx, dy):
+            fresh = dy * 2
+            return fresh, fresh
+
+    a, b = leaf(1), leaf(2)
+    Both.apply(a, b).backward(tinycnn.ones(1, dtype=tinycnn.float64))
+    a.grad.zero_()
+    assert b.grad.item() == 2
+
+
 def test_a_graph_can_be_used_once_unless_retained():
     x = leaf(1, 2)
     y = (x * x).sum()

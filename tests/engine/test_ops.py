@@ -121,3 +121,16 @@ def test_wrong_input_is_one_clear_error(case):
     function, kind, message = WRONG[case]
     with pytest.raises(kind, match=message):
         function(tinycnn.ones(3, 4))
+
+
+def test_equal_extremes_share_the_gradient():
+    """As in PyTorch. Kills: giving every one of several equal maxima the whole gradient; giving amax's to the first alone."""
+    x = leaf(np.array([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]))
+    x.amax(1).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), [[0, 0.5, 0.5], [1 / 3, 1 / 3, 1 / 3]])
+    x.grad = None
+    x.max(1).values.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [[0, 1, 0], [1, 0, 0]])
+    a, b = leaf(np.array([1.0, 2.0])), leaf(np.array([1.0, 5.0]))
+    tinycnn.maximum(a, b).sum().backward()
+    assert a.grad.tolist() == [0.5, 0] and b.grad.tolist() == [0.5, 1]
