@@ -1,7 +1,7 @@
 """How kernels are compiled and on how many threads they run. Every Numba kernel of the library is made by `jit`; nothing else configures Numba.
 
-**Cache.** Numba stores compiled code on disk but does not notice an edit in a file that a kernel imports, so tests would pass on stale code. Our cache folder
-therefore has a hash of every kernel source in its name: edit anything, and everything recompiles.
+**Cache.** Numba stores compiled code on disk but does not notice an edit in a file that a kernel imports, so tests would pass on stale code. Each operation's
+cache folder therefore has in its name a hash of the operation's own sources and of the shared ones (SHARED): a kernel may import from those, and from no others.
 
 **Threads.** A kernel cuts its work into tiles by shape alone and runs them in a `prange`; each tile is computed by one thread, and partial sums are added
 in tile order. Hence the same bits on one thread and on many. BLAS is held to one thread: two thread pools that take turns cost 25-45x on small layers, and
@@ -12,7 +12,7 @@ import hashlib
 import os
 import threading
 import warnings
-from functools import wraps
+from functools import lru_cache, wraps
 from importlib import import_module
 from pathlib import Path
 
@@ -22,15 +22,23 @@ from threadpoolctl import ThreadpoolController
 
 from .simd.vector import WIDTH
 
+SHARED = ("simd", "matmul")  # what kernels of other folders may import, besides the files beside this one
 
-def _cache_folder():
-    """.../tinycnn/kernels-HASH-WIDTH: the hash is that of all kernel sources, the width that of a vector (kernels/simd), which an environment variable can set."""
+
+@lru_cache
+def cache_folder(operation):
+    """.../tinycnn/OPERATION-HASH-WIDTH: the width is that of a vector (kernels/simd), which an environment variable can set."""
     here = Path(__file__).parent
+    sources = [*here.glob("*.py")] + [source for folder in (operation, *SHARED) for source in (here / folder).rglob("*.py")]
     digest = hashlib.sha256()
-    for source in sorted(here.rglob("*.py")):
+    for source in sorted(set(sources)):
         digest.update(str(source.relative_to(here)).encode() + source.read_bytes())
-    root = os.environ.get("TINYCNN_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tinycnn")
-    return os.path.join(root, f"kernels-{digest.hexdigest()[:12]}-{WIDTH}")
+    return os.path.join(cache_root(), f"{operation}-{digest.hexdigest()[:12]}-{WIDTH}")
+
+
+def cache_root():
+    """Where compiled kernels are kept: TINYCNN_CACHE, or tinycnn/ in the user's cache folder."""
+    return os.environ.get("TINYCNN_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tinycnn")
 
 
 def _threading_layer():
@@ -44,7 +52,6 @@ def _threading_layer():
     return "workqueue"
 
 
-CACHE = _cache_folder()
 THREADING_LAYER = _threading_layer()
 numba.config.THREADING_LAYER_PRIORITY = [THREADING_LAYER] + [name for name in ("omp", "tbb", "workqueue") if name != THREADING_LAYER]
 ThreadpoolController().limit(limits=1, user_api="blas")
@@ -58,8 +65,9 @@ def jit(function=None, *, parallel=False, fastmath=False, inline="never"):
     """
     if function is None:
         return lambda f: jit(f, parallel=parallel, fastmath=fastmath, inline=inline)
+    operation = function.__module__.removeprefix(f"{__package__}.").partition(".")[0]
     shared = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = CACHE  # read when the function is decorated; a user's own Numba functions keep their folder
+    numba.config.CACHE_DIR = cache_folder(operation)  # read when the function is decorated; a user's own Numba functions keep their folder
     try:
         compiled = numba.njit(cache=True, nogil=True, error_model="numpy", parallel=parallel, fastmath=fastmath, inline=inline)(function)
     finally:
