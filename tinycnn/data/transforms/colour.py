@@ -83,7 +83,8 @@ class PCANoise(Transform):
         if images.shape[-1] != C:
             raise ValueError(f"PCANoise: the principal components are of {C} channels, the images have {images.shape[-1]}")
         weights = np.stack([streams.normal(self.sigma) for _ in range(C)], axis=1) * self.eigenvalues  # (N, C)
-        return images + per_image(weights @ self.eigenvectors.T, images)
+        shifts = (weights[:, None, :] * self.eigenvectors).sum(axis=-1)  # not a matrix product: BLAS rounds one row and many rows differently
+        return images + shifts.astype(images.dtype).reshape(len(images), *[1] * (images.ndim - 2), C)  # the same for every pixel of an image
 
 
 class PhotometricDistortion(Transform):
@@ -136,8 +137,3 @@ def floating(images, transform):
     if images.dtype.kind != "f":
         raise TypeError(f"{type(transform).__name__}: pixels should be floating-point, they are {images.dtype}; put ToFloat() before it")
     return images
-
-
-def per_image(values, images):
-    """`values` (N, C) in the images' dtype, shaped to broadcast over a stack (N, ..., C)."""
-    return values.astype(images.dtype).reshape(len(values), *[1] * (images.ndim - 2), -1)

@@ -3,6 +3,8 @@
 Sources: AlexNet (Krizhevsky, Sutskever, Hinton 2012): short side to 256, random crops, flips, ten crops at the test. VGG (Simonyan, Zisserman 2015): scale jitter.
 GoogLeNet (Szegedy et al. 2015): crops of 8-100% of the area. CIFAR ResNets (He et al. 2015): pad by 4, crop, flip.
 """
+import math
+
 import numpy as np
 
 from .base import Transform
@@ -30,7 +32,7 @@ class Resize(Transform):
 
     def apply(self, images, streams):
         size = short_side(images.shape[-3:-1], self.size) if isinstance(self.size, int) else self.size
-        flat = images.reshape(-1, *images.shape[-3:])
+        flat = images.reshape(math.prod(images.shape[:-3]), *images.shape[-3:])
         return stack_of([resize(image, size, self.interpolation) for image in flat], flat, size).reshape(*images.shape[:-3], *size, images.shape[-1])
 
 
