@@ -1,0 +1,188 @@
+"""Differentiable pooling.
+
+Max pooling picks elements, so its backward scatters the gradient to the picked places, and the backward of that gathers from them again. Average pooling is linear,
+so its backward is its adjoint, whose backward is average pooling. Neither needs anything new for second derivatives.
+"""
+from ..autograd import Function
+from ..kernels.window import Window
+from ..tensor import Tensor
+from .common import pair
+
+
+class MaxPool2d(Function):
+    """(y, indices): the largest of each window, and where it was (h * W + w)."""
+
+    def forward(ctx, x, window):
+        y, indices = ctx.kernels.pool.max_forward(x.array, window)
+        return keep_winners(ctx, x, y, indices)
+
+    def backward(ctx, dy, _):
+        indices, = ctx.saved_tensors
+        return Scatter.apply(dy, indices, ctx.shape), None
+
+
+class AdaptiveMaxPool2d(Function):
+    """The same with windows that depend on the sizes."""
+
+    def forward(ctx, x, output_size):
+        y, indices = ctx.kernels.pool.adaptive_max_forward(x.array, output_size)
+        return keep_winners(ctx, x, y, indices)
+
+    def backward(ctx, dy, _):
+        indices, = ctx.saved_tensors
+        return Scatter.apply(dy, indices, ctx.shape), None
+
+
+def keep_winners(ctx, x, y, indices):
+    ctx.shape = x.shape
+    ctx.save_for_backward(Tensor(indices, x.device))
+    return y, indices
+
+
+class Scatter(Function):
+    """dx: zeros, with every dy added where its window's largest element was."""
+
+    def forward(ctx, dy, indices, x_shape):
+        ctx.save_for_backward(indices)
+        return ctx.kernels.pool.max_backward(dy.array, indices.array, x_shape)
+
+    def backward(ctx, ddx):
+        indices, = ctx.saved_tensors
+        return Gather.apply(ddx, indices), None, None
+
+
+class Gather(Function):
+    """The elements that won, from another image."""
+
+    def forward(ctx, x, indices):
+        ctx.shape = x.shape
+        ctx.save_for_backward(indices)
+        return ctx.kernels.pool.max_gather(x.array, indices.array)
+
+    def backward(ctx, dy):
+        indices, = ctx.saved_tensors
+        return Scatter.apply(dy, indices, ctx.shape), None
+
+
+class AvgPool2d(Function):
+    """The mean of each window."""
+
+    def forward(ctx, x, window, count_include_pad, divisor):
+        ctx.shape, ctx.options = x.shape, (window, count_include_pad, divisor)
+        return ctx.kernels.pool.avg_forward(x.array, window, count_include_pad, divisor)
+
+    def backward(ctx, dy):
+        return AvgPool2dGrad.apply(dy, ctx.shape, *ctx.options), None, None, None
+
+
+class AvgPool2dGrad(Function):
+    """dx: every dy in equal shares to the elements of its window."""
+
+    def forward(ctx, dy, x_shape, window, count_include_pad, divisor):
+        ctx.options = window, count_include_pad, divisor
+        return ctx.kernels.pool.avg_backward(dy.array, x_shape, window, count_include_pad, divisor)
+
+    def backward(ctx, ddx):
+        return AvgPool2d.apply(ddx, *ctx.options), None, None, None, None
+
+
+class AdaptiveAvgPool2d(Function):
+    """The mean of each of P x Q windows that cover the image."""
+
+    def forward(ctx, x, output_size):
+        ctx.shape = x.shape
+        return ctx.kernels.pool.adaptive_avg_forward(x.array, output_size)
+
+    def backward(ctx, dy):
+        return AdaptiveAvgPool2dGrad.apply(dy, ctx.shape), None
+
+
+class AdaptiveAvgPool2dGrad(Function):
+    """dx: every dy in equal shares to the elements of its window."""
+
+    def forward(ctx, dy, x_shape):
+        ctx.output_size = dy.shape[2:]
+        return ctx.kernels.pool.adaptive_avg_backward(dy.array, x_shape)
+
+    def backward(ctx, ddx):
+        return AdaptiveAvgPool2d.apply(ddx, ctx.output_size), None
+
+
+# ---- the functions, with PyTorch's names and signatures
+
+def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    """The largest of each window of images (N, C, H, W); with return_indices also where it was, as h * W + w. Of equals the first counts.
+
+    Padding is minus infinity. stride: the window's size unless given. ceil_mode: leftover elements get a window of their own.
+    """
+    check_images("max_pool2d", x)
+    y, indices = MaxPool2d.apply(x, pooling_window("max_pool2d", kernel_size, stride, padding, dilation, ceil_mode))
+    return (y, indices) if return_indices else y
+
+
+def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
+    """The mean of each window of images (N, C, H, W).
+
+    count_include_pad: padding counts as zeros that were there; otherwise only elements do. divisor_override: divide every window's sum by this number.
+    """
+    check_images("avg_pool2d", x)
+    if divisor_override == 0:
+        raise ValueError("avg_pool2d: divisor_override is 0; give another number, or None to divide by the window's size")
+    return AvgPool2d.apply(x, pooling_window("avg_pool2d", kernel_size, stride, padding, 1, ceil_mode), bool(count_include_pad), divisor_override)
+
+
+def adaptive_max_pool2d(x, output_size, return_indices=False):
+    """The largest of each of P x Q windows, window p from floor(p*H/P) to ceil((p+1)*H/P). output_size: a number, (P, Q), None for an extent that stays."""
+    y, indices = AdaptiveMaxPool2d.apply(x, adaptive_size("adaptive_max_pool2d", x, output_size))
+    return (y, indices) if return_indices else y
+
+
+def adaptive_avg_pool2d(x, output_size):
+    """The mean of each of P x Q windows, window p from floor(p*H/P) to ceil((p+1)*H/P). output_size: a number, (P, Q), None for an extent that stays."""
+    return AdaptiveAvgPool2d.apply(x, adaptive_size("adaptive_avg_pool2d", x, output_size))
+
+
+def check_images(name, x):
+    """x must be (N, C, H, W) in floating point."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}: the input must be a tensor, got {type(x).__name__}")
+    if x.ndim != 4:
+        raise ValueError(f"{name}: expected images (N, C, H, W), got shape {x.shape}" + ("; unsqueeze(0) makes a batch of one" if x.ndim == 3 else ""))
+    if not x.is_floating:
+        raise TypeError(f"{name}: the input is {x.dtype}; it must be floating-point: use .float()")
+
+
+def sliding_window(name, size, stride, padding, dilation, ceil_mode=False):
+    """The Window of these arguments, each a number or a pair."""
+    fields = {"kernel_size": size, "stride": stride, "padding": padding, "dilation": dilation}
+    fields = {argument: pair(name, value, argument) for argument, value in fields.items()}
+    for argument, value in fields.items():
+        least = 0 if argument == "padding" else 1
+        if min(value) < least:
+            raise ValueError(f"{name}: {argument} is {value}; it must be at least {least}")
+    return Window(*fields.values(), bool(ceil_mode))
+
+
+def pooling_window(name, size, stride, padding, dilation, ceil_mode):
+    """A Window of which at most half may lie in the padding: otherwise some would hold nothing else."""
+    window = sliding_window(name, size, size if stride is None else stride, padding, dilation, ceil_mode)
+    for r, pad, d in zip(window.size, window.padding, window.dilation):
+        extent = d * (r - 1) + 1
+        if 2 * pad > extent:
+            raise ValueError(f"{name}: padding {window.padding} is more than half of the window {window.size} (dilation {window.dilation})")
+    return window
+
+
+def adaptive_size(name, x, output_size):
+    """(P, Q), checked."""
+    check_images(name, x)
+    if not isinstance(output_size, (tuple, list)):
+        output_size = (output_size, output_size)
+    if len(output_size) != 2:
+        raise ValueError(f"{name}: output_size must be a number or (P, Q), got {output_size!r}")
+    size = pair(name, tuple(n if wanted is None else wanted for wanted, n in zip(output_size, x.shape[2:])), "output_size")
+    if min(size) < 1:
+        raise ValueError(f"{name}: output_size is {size}; it must be at least 1")
+    if 0 in x.shape[1:]:
+        raise ValueError(f"{name}: the images of shape {x.shape} are empty: nothing to pool")
+    return size
