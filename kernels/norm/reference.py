@@ -1,0 +1,54 @@
+"""Batch normalisation (Ioffe & Szegedy 2015): every channel is shifted and scaled to mean 0 and variance 1 over the batch, then to what the network learns.
+
+    mean[c] = sum of x[n, c, ...] / M        var[c] = sum of (x[n, c, ...] - mean[c])^2 / M        M = number of values in a channel: N * H * W
+    z = (x - mean) / sqrt(var + eps)         y = weight * z + bias
+
+mean and var depend on x as well, so the gradient has three terms: dy itself, minus its mean (a common shift of x changes nothing), minus its component along z
+(nor does a common scale):
+
+    dbias = sum of dy      dweight = sum of dy * z      dx = weight / sqrt(var + eps) * (dy - dbias / M - z * dweight / M)
+
+The variance is biased (divided by M): it normalises. The running variance that inference uses is the unbiased one, M / (M-1) of it, and is the caller's.
+In two passes, mean first: E[x^2] - E[x]^2 would lose every digit of float32 when the mean is 1000 times the deviation. x is (N, C) or (N, C, any...).
+"""
+import numpy as np
+
+
+def batch_forward(x, weight, bias, eps):
+    """(y, mean, var), the last two (C,). weight and bias (C,) or None."""
+    M = max(1, x.size // x.shape[1])  # an empty batch has mean and variance 0
+    mean = _channel_sums(x) / M
+    var = _channel_sums((x - _spread(mean, x)) ** 2) / M
+    return batch_inference(x, weight, bias, mean, var, eps), mean.astype(x.dtype), var.astype(x.dtype)
+
+
+def batch_backward(dy, x, weight, mean, var, eps):
+    """(dx, dweight, dbias), the last two (C,) also where weight is None (it is 1 then)."""
+    M = max(1, x.size // x.shape[1])
+    scale = 1 / np.sqrt(var + eps)
+    z = (x - _spread(mean, x)) * _spread(scale, x)
+    dbias, dweight = _channel_sums(dy), _channel_sums(dy * z)
+    if weight is not None:
+        scale = weight * scale
+    dx = _spread(scale, x) * (dy - _spread(dbias / M, x) - z * _spread(dweight / M, x))
+    return dx.astype(x.dtype), dweight.astype(x.dtype), dbias.astype(x.dtype)
+
+
+def batch_inference(x, weight, bias, mean, var, eps):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias, with the given mean and variance."""
+    z = (x - _spread(mean, x)) / np.sqrt(_spread(var, x) + eps)
+    if weight is not None:
+        z = z * _spread(weight, x)
+    if bias is not None:
+        z = z + _spread(bias, x)
+    return z.astype(x.dtype)
+
+
+def _channel_sums(a):
+    """(C,): the sum of every channel, in float64 at least: M can be a million."""
+    return a.sum(axis=(0, *range(2, a.ndim)), dtype=np.result_type(a, np.float64))
+
+
+def _spread(values, x):
+    """values (C,) in a shape that broadcasts over x (N, C, ...)."""
+    return values.reshape(-1, *[1] * (x.ndim - 2))
