@@ -19,7 +19,7 @@ def test_kernels_import_only_what_their_cache_folder_depends_on():
     for source in FOLDER.rglob("*.py"):
         operation = source.relative_to(FOLDER).parts[0] if source.parent != FOLDER else None
         for node in ast.walk(ast.parse(source.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level == 2 and operation:
+            if isinstance(node, ast.ImportFrom) and node.level == 2 and operation and source.name != "reference.py":  # references are not compiled
                 target = (node.module or "").split(".")[0]
                 assert (FOLDER / f"{target}.py").exists() or target in (*runtime.SHARED, operation), f"{source} imports from ..{node.module}"
             assert not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tinycnn")), f"{source} imports a floor above, {node.module}"
