@@ -21,7 +21,7 @@ from .scaling import Halvings, map_size, scaled
 def alexnet(num_classes=1000, in_channels=3, width=1.0, image_size=227, groups=2, lrn="paper", pool_size=3, activation="relu", dropout=0.5, init="paper"):
     """AlexNet as published: 60,965,224 parameters, 724,406,816 MACs.
 
-    The options switch off, one by one, what the paper argues for: groups=1 (no split), lrn=None (or "alpha_over_n", Caffe's reading of alpha),
+    The options switch off, one by one, what the paper argues for: groups=1 (no split), lrn=None (or "torch", Caffe's and PyTorch's reading of alpha),
     pool_size=2 (pools that do not overlap), activation="tanh", dropout=0.
     The paper prints 224 pixels, from which conv1 cannot make its 55x55 maps; 227 can. Its figure pools after normalising, as here. Dropout stands behind fc6 and
     fc7, where the paper has it (torchvision's stands before them).

@@ -14,6 +14,7 @@ from functools import partial
 from .. import cat, flatten, nn
 from ..nn import init as draws
 from .initialise import draw, initialise, weighted
+from .parts import response_norm
 from .scaling import Halvings, map_size, scaled
 
 GoogLeNetOutputs = namedtuple("GoogLeNetOutputs", ("logits", "aux_logits2", "aux_logits1"))  # torchvision's names and order
@@ -106,7 +107,7 @@ class GoogLeNet(nn.Module):
         self.transform_input = transform_input
         w, halvings = partial(scaled, width=width), Halvings(image_size)
         conv = partial(ConvReLU, as_published=as_published)
-        norm = partial(nn.LocalResponseNorm, 5, alpha=1e-4, beta=0.75, k=1.0) if as_published else nn.Identity
+        norm = partial(response_norm, "torch", k=1.0) if as_published else nn.Identity
         last_pool = 3 if as_published else 2
 
         def inceptions(C, *names):

@@ -9,7 +9,7 @@ The paper puts 28x28 digits in the middle of 32x32 images, so that strokes can b
 import random
 from functools import partial
 
-from .. import flatten, nn, no_grad, tanh, tensor
+from .. import flatten, nn, no_grad, tensor
 from ..nn import functional as F
 from ..nn import init as draws
 from .initialise import draw, initialise
@@ -63,7 +63,7 @@ def lenet5(num_classes=10, in_channels=1, width=1.0, image_size=32, activation="
 def lenet5_1998(num_classes=10, in_channels=1, width=1.0, image_size=32, init="paper"):
     """LeNet-5 as published: 60,000 trainable parameters.
 
-    Every layer up to F6 ends in f(a) = 1.7159 tanh(2a/3). Returns minus the squared distances of F6 to the classes' codes: the largest is the answer, and cross
+    Every layer up to F6 ends in 1.7159 tanh(2a/3). Returns minus the squared distances of F6 to the classes' codes: the largest is the answer, and cross
     entropy of these scores is the paper's loss (equation 9) without its constant for "none of the classes" (j = infinity).
     Paper's initialisation: all weights and biases uniform within +-2.4/fan_in. The codes are not trained.
     """
@@ -85,17 +85,13 @@ class LeNet1998(nn.Module):
         self.c5 = nn.Conv2d(w(16), w(120), size)
         self.f6 = nn.Linear(w(120), w(84))
         self.output = RadialBasis(w(84), num_classes)
+        self.squash = nn.ScaledTanh()
         initialise(self, init, _as_published)
 
     def forward(self, x):
         for layer in (self.c1, self.s2, self.c3, self.s4, self.c5):
-            x = squash(layer(x))
-        return self.output(squash(self.f6(flatten(x, 1))))
-
-
-def squash(a):
-    """1.7159 tanh(2a/3): f(1) = 1 and f(-1) = -1, where it bends the most."""
-    return 1.7159 * tanh(a * (2 / 3))
+            x = self.squash(layer(x))
+        return self.output(self.squash(self.f6(flatten(x, 1))))
 
 
 class Subsampling(nn.Module):
@@ -141,10 +137,6 @@ class PartialConv2d(nn.Module):
         # (K * C, R * S) = (K * C, connections) @ (connections, R * S): zeros where there is no connection
         dense = (self.spread @ self.weight).reshape(self.out_channels, self.in_channels, self.kernel_size, self.kernel_size)
         return F.conv2d(x, dense, self.bias)
-
-    def macs(self, y_shape):
-        """Multiply-adds for an output of this shape, as the layer is meant: one filter per connection."""
-        return self.weight.numel() * y_shape[2] * y_shape[3]
 
 
 def _stretched(row, in_channels, published=6):

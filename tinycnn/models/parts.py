@@ -30,14 +30,14 @@ def activation(name):
 def response_norm(convention, k=2.0):
     """Local response normalisation as in AlexNet: n = 5, alpha = 1e-4, beta = 0.75.
 
-    convention: "paper": b = a / (k + alpha * sum)^beta. "alpha_over_n": as Caffe, ONNX and PyTorch understand alpha, b = a / (k + alpha/n * sum)^beta.
-    None: no normalisation. (The layer follows PyTorch, hence n * alpha for the paper's.)
+    convention: "paper": b = a / (k + alpha * sum)^beta; "torch": as Caffe, ONNX and PyTorch understand alpha, b = a / (k + alpha/n * sum)^beta.
+    None: no normalisation.
     """
     if convention is None:
         return nn.Identity()
-    if convention not in ("paper", "alpha_over_n"):
-        raise ValueError(f"lrn is {convention!r}; it can be 'paper' (alpha multiplies the sum), 'alpha_over_n' (alpha/n does), or None")
-    return nn.LocalResponseNorm(5, alpha=5 * 1e-4 if convention == "paper" else 1e-4, beta=0.75, k=k)
+    if convention not in ("paper", "torch"):
+        raise ValueError(f"lrn is {convention!r}; it can be 'paper' (alpha multiplies the sum), 'torch' (alpha/n does), or None")
+    return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=k, alpha_convention=convention)
 
 
 def fully_connected(inputs, hidden, num_classes, dropout, nonlinearity="relu"):

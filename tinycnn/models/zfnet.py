@@ -14,7 +14,7 @@ from .scaling import Halvings, map_size, scaled
 
 
 def zfnet(num_classes=1000, in_channels=3, width=1.0, image_size=224, lrn="paper", dropout=0.5, init="paper"):
-    """ZFNet as published: 62,357,608 parameters, 1,168,032,896 MACs. Normalises after pooling, unlike AlexNet. lrn: "paper", "alpha_over_n" or None.
+    """ZFNet as published: 62,357,608 parameters, 1,168,032,896 MACs. Normalises after pooling, unlike AlexNet. lrn: "paper", "torch" or None.
 
     Paper's initialisation: all weights N(0, 0.01^2) (it says "10^-2"), biases 0.
     """
