@@ -1,0 +1,138 @@
+"""The operations of networks as expressions that mean the same in tinycnn and in PyTorch: a function of the module and its input tensors, and the inputs' shapes.
+
+One table serves the gradient checks, the stored PyTorch vectors (tests/vectors/nn_ops.npz) and the comparison with live PyTorch, up to second derivatives. Shapes are
+the smallest at which a mistake shows. No two elements of an input are equal or near 0, where max and ReLU have their kinks.
+"""
+import numpy as np
+
+X = (2, 3, 5, 4)  # images (N, C, H, W)
+SCORES = (4, 3)  # (N, classes)
+MAPS = (2, 3, 2, 2)  # (N, classes, H, W)
+
+
+def F(m):
+    return m.nn.functional
+
+
+def labels(m, *values):
+    return m.tensor(values)
+
+
+def weights(m, x):
+    """One for each of three classes."""
+    return m.tensor([0.5, 2.0, 1.25], dtype=x.dtype)
+
+
+CASES = {
+    "max_pool2d": (lambda m, x: F(m).max_pool2d(x, 2), X),
+    "max_pool2d, overlapping": (lambda m, x: F(m).max_pool2d(x, 3, 2), (1, 2, 7, 5)),
+    "max_pool2d, padded, dilated, not square": (lambda m, x: F(m).max_pool2d(x, (2, 3), (1, 2), (0, 1), (2, 1)), X),
+    "max_pool2d, all negative": (lambda m, x: F(m).max_pool2d(-x.abs() - 1, 3, 2, 1), X),
+    "max_pool2d, ceil": (lambda m, x: F(m).max_pool2d(x, 2, 2, ceil_mode=True), (1, 2, 5, 3)),
+    "max_pool2d, ceil, no window in the padding": (lambda m, x: F(m).max_pool2d(x, 3, 4, 1, ceil_mode=True), (1, 2, 4, 8)),
+    "avg_pool2d": (lambda m, x: F(m).avg_pool2d(x, 2), X),
+    "avg_pool2d, overlapping, padded": (lambda m, x: F(m).avg_pool2d(x, 3, 2, 1), X),
+    "avg_pool2d, padding not counted": (lambda m, x: F(m).avg_pool2d(x, 3, 2, 1, count_include_pad=False), X),
+    "avg_pool2d, ceil": (lambda m, x: F(m).avg_pool2d(x, (3, 2), 2, 1, ceil_mode=True), X),
+    "avg_pool2d, ceil, padding not counted": (lambda m, x: F(m).avg_pool2d(x, 2, 2, 1, True, False), (1, 2, 4, 3)),
+    "avg_pool2d, divisor": (lambda m, x: F(m).avg_pool2d(x, 2, 1, 1, divisor_override=3), (1, 2, 3, 4)),
+    "adaptive_avg_pool2d": (lambda m, x: F(m).adaptive_avg_pool2d(x, (3, 2)), (1, 2, 5, 7)),
+    "adaptive_avg_pool2d, global": (lambda m, x: F(m).adaptive_avg_pool2d(x, 1), X),
+    "adaptive_avg_pool2d, growing": (lambda m, x: F(m).adaptive_avg_pool2d(x, (None, 7)), (1, 2, 2, 3)),
+    "adaptive_max_pool2d": (lambda m, x: F(m).adaptive_max_pool2d(x, (3, 2)), (1, 2, 5, 7)),
+    "local_response_norm": (lambda m, x: F(m).local_response_norm(x, 3, alpha=1.0, beta=0.75, k=2.0), (1, 5, 2, 2)),
+    "local_response_norm, even": (lambda m, x: F(m).local_response_norm(x, 4, alpha=2.0), (1, 6, 1, 2)),
+    "local_response_norm, wider than the channels": (lambda m, x: F(m).local_response_norm(x, 7, 1.5, 0.5, 1.0), (2, 3, 2, 1)),
+    "local_response_norm, lines": (lambda m, x: F(m).local_response_norm(x, 3, 1.0), (2, 4, 3)),
+    "local_response_norm, defaults": (lambda m, x: F(m).local_response_norm(x * 100, 5), (1, 5, 2, 1)),
+    "batch_norm": (lambda m, x, w, b: F(m).batch_norm(x, None, None, w, b, True), (3, 2, 2, 3), (2,), (2,)),
+    "batch_norm of vectors": (lambda m, x, w, b: F(m).batch_norm(x, None, None, w, b, True, eps=1e-3), (5, 3), (3,), (3,)),
+    "batch_norm of lines": (lambda m, x, w, b: F(m).batch_norm(x, None, None, w, b, True), (2, 3, 4), (3,), (3,)),
+    "batch_norm without weights": (lambda m, x: F(m).batch_norm(x, None, None, training=True), (2, 3, 2, 2)),
+    "batch_norm, inference": (lambda m, x, w, b: F(m).batch_norm(x, *running(m, x), w, b), (2, 3, 2, 2), (3,), (3,)),
+    "batch_norm, inference without weights": (lambda m, x: F(m).batch_norm(x, *running(m, x)), (2, 3, 2, 2)),
+    "relu": (lambda m, x: F(m).relu(x), X),
+    "relu in place": (lambda m, x: F(m).relu(x * 2, inplace=True) * 3, X),
+    "relu_": (lambda m, x: F(m).relu_(x * x - 0.3), X),
+    "softmax": (lambda m, x: F(m).softmax(x * 3, 1), MAPS),
+    "softmax of the last": (lambda m, x: F(m).softmax(x, dim=-1), SCORES),
+    "log_softmax": (lambda m, x: F(m).log_softmax(x * 3, dim=1), MAPS),
+    "cross_entropy": (lambda m, x: F(m).cross_entropy(x, labels(m, 0, 2, 1, 1)), SCORES),
+    "cross_entropy, sum": (lambda m, x: F(m).cross_entropy(x, labels(m, 0, 2, 1, 1), reduction="sum"), SCORES),
+    "cross_entropy, none": (lambda m, x: F(m).cross_entropy(x, labels(m, 0, 2, 1, 1), reduction="none"), SCORES),
+    "cross_entropy, class weights": (lambda m, x: F(m).cross_entropy(x, labels(m, 0, 2, 1, 1), weights(m, x)), SCORES),
+    "cross_entropy, ignored": (lambda m, x: F(m).cross_entropy(x, labels(m, 0, -100, 1, -100)), SCORES),
+    "cross_entropy, smoothing": (lambda m, x: F(m).cross_entropy(x, labels(m, 0, 2, 1, 1), label_smoothing=0.1), SCORES),
+    "cross_entropy, all options": (lambda m, x: F(m).cross_entropy(x, labels(m, 0, 1, 1, 2), weights(m, x), ignore_index=1, label_smoothing=0.3), SCORES),
+    "cross_entropy, all options, none": (lambda m, x: F(m).cross_entropy(x, labels(m, [[0, 1], [2, 2]], [[1, 0], [-1, 2]]), weights(m, x), ignore_index=-1,
+                                                                         label_smoothing=0.3, reduction="none"), MAPS),
+    "cross_entropy of maps": (lambda m, x: F(m).cross_entropy(x, labels(m, [[0, 1], [2, 2]], [[1, 0], [0, 2]]), weights(m, x)), MAPS),
+    "cross_entropy of one": (lambda m, x: F(m).cross_entropy(x, m.tensor(2), weights(m, x)), (3,)),
+    "cross_entropy, probabilities": (lambda m, x, q: F(m).cross_entropy(x, F(m).softmax(q, 1)), SCORES, SCORES),
+    "cross_entropy, probabilities, all options": (lambda m, x, q: F(m).cross_entropy(x, F(m).softmax(q, 1), weights(m, x), label_smoothing=0.2), MAPS, MAPS),
+    "cross_entropy, probabilities, none": (lambda m, x, q: F(m).cross_entropy(x, F(m).softmax(q, 0), reduction="none"), (3,), (3,)),
+    "nll_loss": (lambda m, x: F(m).nll_loss(x, labels(m, 0, 2, 1, 1)), SCORES),
+    "nll_loss, all options": (lambda m, x: F(m).nll_loss(x, labels(m, [[0, 1], [2, 7]], [[1, 7], [0, 2]]), weights(m, x), ignore_index=7), MAPS),
+    "nll_loss, none": (lambda m, x: F(m).nll_loss(x, labels(m, 0, 2, -100, 1), weights(m, x), reduction="none"), SCORES),
+    "mse_loss": (lambda m, x, y: F(m).mse_loss(x, y), SCORES, SCORES),
+    "mse_loss, sum": (lambda m, x, y: F(m).mse_loss(x, y, reduction="sum"), SCORES, SCORES),
+    "mse_loss, none": (lambda m, x, y: F(m).mse_loss(x, y, reduction="none"), SCORES, SCORES),
+    "pad": (lambda m, x: F(m).pad(x, (1, 2, 0, 1), value=0.5), (2, 1, 2, 3)),
+    "pad, cropping": (lambda m, x: F(m).pad(x, (-1, 2, 1, -2)), X),
+    "unfold": (lambda m, x: F(m).unfold(x, (2, 3), padding=(0, 1), stride=(2, 1)), (1, 2, 5, 3)),
+    "unfold, dilated": (lambda m, x: F(m).unfold(x, 2, dilation=2), X),
+    "fold": (lambda m, x: F(m).fold(x, (4, 3), (2, 3), padding=(0, 1), stride=(2, 1)), (1, 12, 6)),
+    "fold, overlapping": (lambda m, x: F(m).fold(x, (3, 4), 2, dilation=(1, 2)), (2, 8, 4)),
+}
+
+
+def running(m, x):
+    """Running mean and variance of three channels."""
+    return m.tensor([0.5, -1.0, 0.0], dtype=x.dtype), m.tensor([2.0, 0.25, 1.0], dtype=x.dtype)
+
+
+def inputs(case, dtype=np.float64):
+    """The case's input arrays: odd multiples of 1/16 in a seeded order, shaken a little, so that no two are equal and none is near 0."""
+    rng = np.random.default_rng(list(case.encode()))
+    arrays = []
+    for shape in CASES[case][1:]:
+        n = int(np.prod(shape))
+        values = (rng.permutation(n) - n // 2 + 0.5) / 8 + rng.uniform(-0.02, 0.02, n)
+        arrays.append(values.reshape(shape).astype(dtype))
+    return arrays
+
+
+def wave(shape, step, dtype=np.float64):
+    """A direction to project on."""
+    return np.cos(step * np.arange(np.prod(shape, dtype=np.int64))).reshape(shape).astype(dtype)
+
+
+def derivatives(module, case, make, dtype=np.float64):
+    """[y, first..., second...] as arrays. first: the gradients of <y, dy> for each input, with dy = cos(0, 1, 2, ...); second: those of the first ones' projections on
+    other waves, for each input and for dy. make: array -> leaf tensor of the module."""
+    tensors = [make(array) for array in inputs(case, dtype)]
+    y = CASES[case][0](module, *tensors)
+    dy = make(wave(tuple(y.shape), 1, dtype))
+    first = module.autograd.grad(y, tensors, dy, create_graph=True)
+    projection = sum((g * module.tensor(wave(tuple(g.shape), 2 + i, dtype))).sum() for i, g in enumerate(first))
+    second = module.autograd.grad(projection, [*tensors, dy], allow_unused=True)
+    second = [wave(tuple(t.shape), 0, dtype) * 0 if g is None else g for g, t in zip(second, [*tensors, dy])]
+    return [g if isinstance(g, np.ndarray) else np.asarray(g.detach().numpy()) for g in (y, *first, *second)]
+
+
+def names(case):
+    """What derivatives() returns, by name."""
+    count = len(CASES[case]) - 1
+    return ["y", *(f"first {i}" for i in range(count)), *(f"second {i}" for i in range(count)), "second dy"]
+
+
+def flat(arrays):
+    """All of them in one row: a file of many small arrays would be mostly headers."""
+    return np.concatenate([array.reshape(-1) for array in arrays])
+
+
+def split(row, like):
+    """The row as arrays of the shapes of those in `like`."""
+    ends = np.cumsum([array.size for array in like])
+    assert row.size == ends[-1], f"{ends[-1]} elements where {row.size} were expected"
+    return [part.reshape(array.shape) for part, array in zip(np.split(row, ends[:-1]), like)]
