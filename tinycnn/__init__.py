@@ -12,6 +12,7 @@ from importlib import import_module
 from . import autograd, ops
 from .autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .device import device, use_kernels
+from .ops.activation import relu, relu_
 from .ops.arithmetic import (
     abs,
     add,
@@ -57,6 +58,7 @@ from .ops.index import gather, index_select, masked_fill
 from .ops.matmul import matmul
 from .ops.reduce import all, amax, amin, any, argmax, argmin, max, mean, min, norm, prod, std, sum, var
 from .ops.shape import broadcast_to, cat, chunk, flatten, flip, narrow, permute, reshape, split, squeeze, stack, t, transpose, unbind, unsqueeze
+from .ops.softmax import log_softmax, softmax
 from .random import get_rng_state, initial_seed, manual_seed, rand, rand_like, randint, randn, randn_like, randperm, set_rng_state
 from .tensor import (
     Tensor,

@@ -3,7 +3,7 @@
 Importing this package gives tensors their methods: the two tables below say which function answers to which name or operator.
 """
 from ..tensor import Tensor
-from . import arithmetic, index, inplace, matmul, reduce, shape
+from . import activation, arithmetic, index, inplace, matmul, reduce, shape, softmax
 
 METHODS = {
     arithmetic: "add sub mul div pow neg abs exp log sqrt rsqrt square sin cos tanh sigmoid sign floor ceil round clamp maximum minimum floor_divide remainder "
@@ -12,6 +12,8 @@ METHODS = {
     shape: "reshape view_as flatten unflatten squeeze unsqueeze permute transpose t expand expand_as broadcast_to narrow split chunk unbind flip clone contiguous to",
     index: "gather scatter_add index_select masked_fill",
     matmul: "matmul",
+    activation: "relu relu_",
+    softmax: "softmax log_softmax",
     inplace: "add_ sub_ mul_ div_ pow_ neg_ clamp_ exp_ sqrt_ tanh_ sigmoid_ abs_ copy_ fill_ zero_",
 }
 
