@@ -85,7 +85,7 @@ def test_damaged_and_missing_files_are_named(tmp_path):
     batch = folder / "data_batch_2"
     whole, rows = batch.read_bytes(), np.zeros((2, 3072), np.uint8)
     for content, message in ((whole[:-1], "not a whole"), (whole[:2000], "not a whole"), (b"", "not a whole"), (b"hello", "not a whole"),
-                             (python2_pickle([1, 2]), "list"),
+                             (python2_pickle([1, 2]), "list"), (python2_pickle(5), "it is int"),
                              (python2_pickle({"data": rows}), "b'labels'"), (python2_pickle({"data": rows, "labels": [1]}), "2 images but 1 labels"),
                              (python2_pickle({"data": rows[:, 1:], "labels": [1, 2]}), r"shape \(2, 3071\)"), (python2_pickle({"data": "x", "labels": [1, 2]}), "bytes"),
                              (python2_pickle({"data": rows, "labels": ["a", "b"]}), "list of integers")):

@@ -93,11 +93,10 @@ def test_shuffling():
 
 def test_the_order_of_an_epoch_says_nothing_about_the_augmentation():
     """Kills: the random numbers that shuffle used again to crop, so that the first images of an epoch would all be cropped alike."""
-    data = ArrayDataset(np.arange(400, dtype=np.uint8).reshape(1, 1, 400, 1).repeat(400, axis=0), np.arange(400))
-    batches = DataLoader(data, 400, shuffle=True, transform=T.Compose([T.RandomCrop((1, 201)), T.Lambda(lambda x: x[:, :, :1])]), seed=0)
-    (images, _), = batches
-    left = images.array.ravel() * 255  # the left edge of each crop, in the order of the epoch
-    assert abs(np.corrcoef(left, np.arange(400))[0, 1]) < 0.15
+    data = ArrayDataset(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(400, axis=0), np.arange(400))
+    (images, _), = DataLoader(data, 400, shuffle=True, transform=T.RandomCrop(1), seed=0)
+    row, column = np.divmod(np.rint(images.array.ravel() * 255), 16)  # where each crop was cut, in the order of the epoch
+    assert all(abs(np.corrcoef(place, np.arange(400))[0, 1]) < 0.15 for place in (row, column))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -219,3 +218,11 @@ def test_workers_work_at_the_same_time():
     """Two items that wait for each other. Kills: a pool of one thread, work done in the consumer."""
     barrier = threading.Barrier(2, timeout=10)
     assert list(in_background(lambda item: (barrier.wait(), item)[1], range(4), workers=2, ahead=4)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_num_workers_are_threads_of_their_own(workers):
+    """Kills: a number of workers that is ignored, one worker taken for none."""
+    seen = set()
+    list(DataLoader(dataset(), 4, num_workers=workers, transform=T.Lambda(lambda images: seen.add(threading.current_thread()) or images)))
+    assert (threading.main_thread() in seen) == (workers == 0) and 1 <= len(seen) <= max(workers, 1)

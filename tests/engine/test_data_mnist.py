@@ -47,6 +47,7 @@ IMAGES = b"\0\0\x08\x03" + struct.pack(">3I", 2, 2, 3) + bytes(12)
     (b"\0\0", "not an IDX file"),
     (b"\x89PNG\r\n\x1a\n", "89 50 4e 47"),
     (b"\0\0\x07\x01\0\0\0\0", "00 00 07 01"),
+    (b"\0\1\x08\x01\0\0\0\0", "00 01 08 01"),
     (IMAGES[:9], "truncated: the header of 3 dimensions takes 16 bytes, the file has 9"),
     (IMAGES[:-1], r"truncated: \(2, 2, 3\) elements of uint8 and the header take 28 bytes, there are 27"),
     (IMAGES + b"\0", "too long: .* 28 bytes, there are 29"),
@@ -54,7 +55,7 @@ IMAGES = b"\0\0\x08\x03" + struct.pack(">3I", 2, 2, 3) + bytes(12)
     (gzip.compress(IMAGES, mtime=0)[:-9], "gzip"),
     (gzip.compress(IMAGES, mtime=0)[:-6] + b"abcdef", "gzip"),
     (gzip.compress(IMAGES, mtime=0)[:10] + b"\xff" * 20, "gzip"),
-], ids=["empty", "two bytes", "png", "unknown type", "half a header", "short", "long", "absurd sizes", "half a gzip", "gzip checksum", "gzip garbage"])
+], ids=["empty", "two bytes", "png", "unknown type", "magic", "half a header", "short", "long", "absurd sizes", "half a gzip", "gzip checksum", "gzip garbage"])
 def test_a_damaged_file_is_named(tmp_path, content, message):
     """Kills: any of the checks left out; an error without the file's name; memory allocated for sizes that the file does not have."""
     (tmp_path / "broken-idx").write_bytes(content)
@@ -96,6 +97,9 @@ def test_what_is_wrong_in_a_folder_of_mnist_is_named(tmp_path):
     write_idx(folder / "train-images-idx3-ubyte", np.zeros((20, 2, 3), np.float32))
     with pytest.raises(ValueError, match=r"train-images.*found float32"):
         MNIST(folder)
+    write_idx(folder / "train-images-idx3-ubyte", np.zeros((20, 6), np.uint8))
+    with pytest.raises(ValueError, match=r"train-images.*found uint8 of shape \(20, 6\)"):
+        MNIST(folder)
     labels.unlink()
     with pytest.raises(FileNotFoundError, match="train-labels-idx1-ubyte"):
         MNIST(folder)
@@ -121,8 +125,9 @@ def test_a_subset_reads_through():
     assert len(part) == 2 and [part[i][1] for i in range(2)] == [0, 4] and part.take(np.array([1]))[0].item() == 4
     assert part.describe(1) == "the arrays, image 4" and part.classes == whole.classes
     assert not hasattr(Subset(type("Listed", (list,), {"classes": ["a"]})([(1, 2)]), [0]), "take")
-    with pytest.raises(IndexError, match="5 in a dataset of 5"):
-        Subset(whole, [0, 5])
+    for outside in (5, -1):
+        with pytest.raises(IndexError, match=f"{outside} in a dataset of 5"):
+            Subset(whole, [0, outside])
 
 
 def test_the_bundled_images():
@@ -149,6 +154,7 @@ def test_making_the_bundled_images_again_gives_the_same_bytes(tmp_path):
     assert np.bincount(part.labels).tolist() == [7] * 10
     places = [np.flatnonzero((full.images == image).all(axis=(1, 2, 3)) & (full.labels == label))[0] for image, label in zip(part.images, part.labels)]
     assert places == sorted(set(places)) and places[:10] != list(range(10))
+    assert make_bundled.stratified(np.arange(40) % 4, 2, make_bundled.SEED).tolist() == [8, 11, 12, 15, 17, 18, 29, 30]  # today's choice, for ever
     with pytest.raises(ValueError, match="class 0 has 20 images, 21 are wanted"):
         make_bundled.main([str(folder), "--output", str(tmp_path / "three"), "--train-per-class", "21"])
 

@@ -14,6 +14,14 @@ def test_it_is_splitmix64():
     assert [int(streams.bits()[0]) for _ in expected] == expected
 
 
+def test_several_numbers_at_once_are_the_next_ones():
+    """Kills: numbers drawn twice or left out where a count is given."""
+    one, many = Streams((1,), [4, 5]), Streams((1,), [4, 5])
+    assert many.bits(count=3).T.tolist() == [one.bits().tolist() for _ in range(3)]
+    assert many.uniform([1, 2], [2, 3], count=2).T.tolist() == [one.uniform(1, 2).tolist(), one.uniform(2, 3).tolist()]
+    assert many.bits().tolist() == one.bits().tolist()
+
+
 def test_a_sample_draws_the_same_in_any_company():
     """Kills: numbers that depend on the position in the batch or on its size."""
     together = Streams((3, 1), [7, 5, 9])

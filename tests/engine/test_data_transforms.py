@@ -72,7 +72,7 @@ def test_pad(padding, sides):
 
 
 @pytest.mark.parametrize(("image", "size", "expected"), [((10, 20), 5, (5, 10)), ((20, 10), 5, (10, 5)), ((7, 7), 5, (5, 5)), ((480, 641), 256, (256, 341)),
-                                                         ((375, 500), 256, (256, 341)), ((10, 20), (3, 4), (3, 4)), ((4, 4), 4, (4, 4))])
+                                                         ((641, 480), 256, (341, 256)), ((10, 20), (3, 4), (3, 4)), ((4, 4), 4, (4, 4))])
 def test_resize_sizes(image, size, expected):
     """The short side, the other rounded down. Kills: the long side taken, height and width exchanged, rounding to the nearest."""
     assert T.Resize(size)(np.zeros((*image, 1), np.uint8)).shape == (*expected, 1)
@@ -306,7 +306,8 @@ def test_distortions_come_in_every_order():
     (lambda: T.Normalize([0.5], [0.2])(draw(8, 9, 3)), TypeError, r"Normalize: .* uint8; put ToFloat\(\) before"),
     (lambda: T.PCANoise()(draw(8, 9, 3), streams(1)), TypeError, "PCANoise: .* uint8"),
     (lambda: T.PhotometricDistortion()(draw(8, 9, 3), streams(1)), TypeError, "PhotometricDistortion: .* uint8"),
-    (lambda: T.Normalize([0.5, 0.5], [0.2])(T.ToFloat()(draw(8, 9, 3))), ValueError, "Normalize: 2 values for images of 3 channels"),
+    (lambda: T.Normalize([0.5, 0.5], [0.2])(T.ToFloat()(draw(8, 9, 3))), ValueError, r"Normalize: .*\(8, 9, 3\); they are of shape \(2,\)"),
+    (lambda: T.SubtractMean(np.zeros((8, 8, 3)))(T.ToFloat()(draw(8, 9, 3))), ValueError, r"SubtractMean: .*\(8, 8, 3\)"),
     (lambda: T.Normalize([0.5], [0.0]), ValueError, "std"),
     (lambda: T.PCANoise()(T.ToFloat()(draw(8, 9, 1)), streams(1)), ValueError, "of 3 channels, the images have 1"),
     (lambda: T.PCANoise([1, 2], np.eye(3)), ValueError, r"\(2,\) and \(3, 3\)"),

@@ -21,7 +21,10 @@ def scramble(z):
 
 
 class Streams:
-    """One stream of random numbers for each sample of a stack: `Streams((seed, epoch), indices)`. Each call draws one number per sample, as an array (N,)."""
+    """One stream of random numbers for each sample of a stack: `Streams((seed, epoch), indices)`.
+
+    Each call draws one number per sample, as an array (N,), or the next `count` of them, as (N, count).
+    """
 
     def __init__(self, key, indices):
         start = np.zeros(1, np.uint64)  # an array, since uint64 scalars warn where arrays wrap around
@@ -33,24 +36,27 @@ class Streams:
     def __len__(self):
         return len(self.start)
 
-    def bits(self):
-        """64 random bits per sample."""
-        self.drawn += 1
-        return scramble(self.start + np.array([self.drawn], np.uint64) * STEP)
+    def bits(self, count=None):
+        """64 random bits."""
+        numbers = np.arange(self.drawn + 1, self.drawn + 1 + (count or 1), dtype=np.uint64)
+        self.drawn += len(numbers)
+        bits = scramble(self.start[:, None] + numbers * STEP)  # (N, count)
+        return bits if count else bits[:, 0]
 
-    def uniform(self, low=0.0, high=1.0):
-        """float64 in [low, high); the bounds may be arrays (N,)."""
-        return low + (high - low) * ((self.bits() >> np.uint64(11)) * 2.0**-53)
+    def uniform(self, low=0.0, high=1.0, count=None):
+        """float64 in [low, high); the bounds may be arrays."""
+        low, high = np.asarray(low), np.asarray(high)
+        return low + (high - low) * ((self.bits(count) >> np.uint64(11)) * 2.0**-53)
 
     def integers(self, low, high):
-        """int64 in [low, high], both included; the bounds may be arrays (N,)."""
+        """int64 in [low, high], both included; the bounds may be arrays."""
         low, high = np.asarray(low, np.int64), np.asarray(high, np.int64)
         return low + np.floor(self.uniform() * (high - low + 1)).astype(np.int64)
 
-    def normal(self, std=1.0):
+    def normal(self, std=1.0, count=None):
         """float64 from a normal distribution of mean 0 (Box and Muller's transform of two uniform numbers)."""
-        radius = np.sqrt(-2 * np.log1p(-self.uniform()))  # 1 - u lies in (0, 1], where the logarithm is finite
-        return std * radius * np.cos(2 * np.pi * self.uniform())
+        radius = np.sqrt(-2 * np.log1p(-self.uniform(count=count)))  # 1 - u lies in (0, 1], where the logarithm is finite
+        return std * radius * np.cos(2 * np.pi * self.uniform(count=count))
 
 
 def shuffled(n, key):

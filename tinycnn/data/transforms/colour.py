@@ -42,11 +42,16 @@ class Normalize(Transform):
             raise ValueError(f"Normalize: std is {std}; it should be positive")
 
     def apply(self, images, streams):
-        images = floating(images, self)
-        for what in (self.mean, self.std):
-            if what.ndim and what.shape[-1] not in (1, images.shape[-1]):
-                raise ValueError(f"{type(self).__name__}: {what.shape[-1]} values for images of {images.shape[-1]} channels")
-        return (images - self.mean) / self.std
+        images = floating(images, self) - self._rows(self.mean, images.shape[-3:])
+        images /= self._rows(self.std, images.shape[-3:])
+        return images
+
+    def _rows(self, values, image_shape):
+        """Values per channel repeated along a row of pixels, (W, C): NumPy is much faster at adding long rows than three numbers at a time."""
+        W, C = image_shape[1:]
+        if values.shape not in ((), (1,), (C,), image_shape):
+            raise ValueError(f"{type(self).__name__}: mean and std should be one number per channel, or for an image {image_shape}; they are of shape {values.shape}")
+        return values if values.ndim == 3 else np.ascontiguousarray(np.broadcast_to(values, (W, C)))
 
 
 class SubtractMean(Normalize):
@@ -82,7 +87,7 @@ class PCANoise(Transform):
         images, C = floating(images, self), len(self.eigenvalues)
         if images.shape[-1] != C:
             raise ValueError(f"PCANoise: the principal components are of {C} channels, the images have {images.shape[-1]}")
-        weights = np.stack([streams.normal(self.sigma) for _ in range(C)], axis=1) * self.eigenvalues  # (N, C)
+        weights = streams.normal(self.sigma, count=C) * self.eigenvalues  # (N, C)
         shifts = (weights[:, None, :] * self.eigenvectors).sum(axis=-1)  # not a matrix product: BLAS rounds one row and many rows differently
         return images + shifts.astype(images.dtype).reshape(len(images), *[1] * (images.ndim - 2), C)  # the same for every pixel of an image
 
@@ -102,9 +107,9 @@ class PhotometricDistortion(Transform):
 
     def apply(self, images, streams):
         images = floating(images, self).copy()
-        strengths = (self.brightness, self.contrast, self.saturation)
-        factors = np.stack([streams.uniform(1 - strength, 1 + strength) for strength in strengths], axis=1)  # (N, 3)
-        orders = np.argsort(np.stack([streams.bits() for _ in strengths], axis=1), axis=1)
+        strengths = np.array([self.brightness, self.contrast, self.saturation])
+        factors = streams.uniform(1 - strengths, 1 + strengths, count=3)  # (N, 3)
+        orders = np.argsort(streams.bits(count=3), axis=1)
         for image, order, factor in zip(images, orders.tolist(), factors.astype(images.dtype)):
             for which in order:
                 other = (0, grey(image).mean(dtype=images.dtype), grey(image))[which]

@@ -113,14 +113,12 @@ class RandomResizedCrop(Transform):
     def boxes(self, image_size, streams):
         """(top, left, height, width) of each crop, (N, 4)."""
         H, W = image_size
-        h, w = (np.full(len(streams), side) for side in self._central(H, W))
-        found = np.zeros(len(streams), bool)
-        for _ in range(self.attempts):
-            area, ratio = H * W * streams.uniform(*self.scale), np.exp(streams.uniform(*np.log(self.ratio)))
-            height, width = np.rint(np.sqrt(area / ratio)).astype(np.int64), np.rint(np.sqrt(area * ratio)).astype(np.int64)
-            fits = ~found & (0 < height) & (height <= H) & (0 < width) & (width <= W)
-            h[fits], w[fits] = height[fits], width[fits]
-            found |= fits
+        area = H * W * streams.uniform(*self.scale, count=self.attempts)  # (N, attempts)
+        ratio = np.exp(streams.uniform(*np.log(self.ratio), count=self.attempts))
+        heights, widths = (np.rint(np.sqrt(square)).astype(np.int64) for square in (area / ratio, area * ratio))
+        fits = (0 < heights) & (heights <= H) & (0 < widths) & (widths <= W)
+        found, first = fits.any(axis=1), (np.arange(len(fits)), fits.argmax(axis=1))  # argmax: the first attempt that fits
+        h, w = (np.where(found, sides[first], side) for sides, side in zip((heights, widths), self._central(H, W)))
         top, left = streams.integers(0, H - h), streams.integers(0, W - w)
         return np.stack([np.where(found, top, (H - h) // 2), np.where(found, left, (W - w) // 2), h, w], axis=1)
 
