@@ -1,130 +1,137 @@
-"""The matrix product that other kernels call inside their own tiles: serial, on parts of flat arrays, any size.
+"""The matrix product that other kernels call inside their own tiles: serial, on parts of flat arrays, any size, float32 or float64.
 
     C[M, N] = A[M, K] @ B[K, N]          or  C += A @ B
 
-**Idea** (Goto & van de Geijn 2008). A tile of C, ROWS x (VECTORS * lanes), is summed in registers while k runs (kernels/simd/tile.py). Per k it wants one
-short row of B, contiguous, and one element from each of ROWS rows of A. So B is *packed* beforehand: cut into panels as wide as a tile, each stored row by
-row, and every load of the inner loop is the next vector. A may lie anywhere, with any strides (A transposed is A with its strides swapped); packing it too
-pays where its rows are far apart or it is read many times.
+**Idea** (Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", 2008). A tile of C, ROWS x (VECTORS * lanes), is summed in registers
+while k runs (kernels/simd/tile.py). Each k takes a short row of B, as wide as the tile, and one element from each of ROWS rows of A. So B is *packed*
+beforehand: cut into panels as wide as a tile, each stored row by row, and every load of the inner loop is the next vector in memory. A may lie anywhere, with
+any strides, so A transposed is A with its strides swapped.
 
-    packed B, panels 0, 1, 2:   [K][32]  [K][32]  [K][16]        the last is as many vectors wide as it needs, filled up with zeros
+    B (K x 80), packed:   [K][32]  [K][32]  [K][16]         the last panel is as many vectors wide as it needs, filled up with zeros
 
-**Caches.** K is cut into blocks of K_BLOCK: one panel's block, K_BLOCK * 32 floats, stays in the first-level cache while all rows of A pass by. It also
-keeps float32 sums short: blocks are summed apart, then added, and the error grows with K_BLOCK + K / K_BLOCK rather than with K.
+**Caches.** K is cut into blocks of K_BLOCK: one panel's block, 256 x 32 float32 or 32 KB, stays in the first-level cache while all rows of A pass by. It also
+keeps sums short: blocks are summed apart and then added, so that the error grows with K_BLOCK + K / K_BLOCK terms rather than with K.
 
-**Napkin.** 2*M*N*K FLOPs; a tile of 8 x 32 does 512 per k on 40 numbers loaded. Zen 4 at 3.65 GHz does 117 GFLOP/s per core and this loop 116.
+**Napkin.** 2*M*N*K FLOPs. A tile of 8 x 32 does 512 of them per k on 40 numbers loaded, so arithmetic is the bound, not the caches. A Zen 4 core at 3.65 GHz
+can do 117 GFLOP/s in float32; this does 110 on packed B, and packing costs about 1 / M of the time for small K * N, up to 20 / M when B comes from memory.
 """
 from ..runtime import jit
-from ..simd.tile import ROWS, VECTORS, add_outer, add_stored, store_tile, zero_tile
-from ..simd.vector import lanes, load_part, store
+from ..simd.tile import ROWS, VECTORS, add_outer, add_stored, load_square, prefetch_tile, store_tile, transpose, zero_tile
+from ..simd.vector import lanes, load, load_part, store
 
 K_BLOCK = 256
 
 
 @jit
-def panel_width(array):
-    """Columns in a panel of packed B for arrays of this dtype (and columns in a tile of C)."""
-    return VECTORS * lanes(array)
+def gemm_block(M, N, K, a, a0, a_row, a_col, b, b0, c, c0, c_row, accumulate):
+    """C[M, N] = A[M, K] @ B[K, N], or += with accumulate, on flat arrays of one dtype. Any of M, N, K may be 0.
 
-
-@jit
-def packed_size(K, N, array):
-    """Elements that pack_b writes for a (K, N) matrix of array's dtype."""
-    return K * lanes(array) * ((N + lanes(array) - 1) // lanes(array))
-
-
-@jit
-def pack_b(K, N, b, b0, b_row, b_col, packed, p0):
-    """Pack the (K, N) matrix whose element (k, n) is b[b0 + k*b_row + n*b_col] into panels from packed[p0] on: packed_size(K, N, b) elements."""
-    L = lanes(b)
-    for j in range(0, N, panel_width(b)):
-        columns = min(panel_width(b), N - j)
-        width = L * ((columns + L - 1) // L)
-        for k in range(K):
-            source, target = b0 + k * b_row + j * b_col, p0 + j * K + k * width
-            if b_col == 1:
-                for v in range(0, columns, L):
-                    store(packed, target + v, load_part(b, source + v, min(L, columns - v)))
-            else:
-                for n in range(columns):
-                    packed[target + n] = b[source + n * b_col]
-                for n in range(columns, width):
-                    packed[target + n] = 0
-
-
-@jit
-def pack_a(M, K, a, a0, a_row, a_col, packed, p0):
-    """Pack the (M, K) matrix whose element (m, k) is a[a0 + m*a_row + k*a_col] so that the ROWS elements of a step stand together: packed_a_size(M, K) elements.
-
-    The result is A with a_row = 1, a_col = ROWS and a_tile = ROWS * K.
-    """
-    for i in range(0, M, ROWS):
-        for k in range(K):
-            for r in range(ROWS):
-                packed[p0 + i * K + k * ROWS + r] = a[a0 + (i + r) * a_row + k * a_col] if i + r < M else 0
-
-
-@jit
-def packed_a_size(M, K):
-    """Elements that pack_a writes."""
-    return ROWS * ((M + ROWS - 1) // ROWS) * K
-
-
-@jit
-def gemm_block(M, N, K, a, a0, a_row, a_col, a_tile, b, b0, c, c0, c_row, accumulate):
-    """C[M, N] = A[M, K] @ B[K, N], or += with accumulate, on flat arrays of one dtype.
-
-    A   element (m, k) is a[a0 + m*a_row + k*a_col]; a_tile, the distance from one ROWS rows to the next, is ROWS * a_row (see pack_a for packed A)
+    A   element (m, k) is a[a0 + m*a_row + k*a_col]
     B   packed by pack_b, from b[b0] on
     C   element (m, n) is c[c0 + m*c_row + n]
     """
     if K == 0 and not accumulate:
         for m in range(M):
             c[c0 + m * c_row:c0 + m * c_row + N] = 0
-    L = lanes(b)
-    for k0 in range(0, K, K_BLOCK):
-        depth, add = min(K_BLOCK, K - k0), accumulate or k0 > 0
-        for j in range(0, N, panel_width(b)):
-            columns = min(panel_width(b), N - j)
-            width = L * ((columns + L - 1) // L)
-            panel = b0 + j * K + k0 * width
-            for i in range(0, M, ROWS):
-                tile_rows(min(ROWS, M - i), depth, a, a0 + i // ROWS * a_tile + k0 * a_col, a_row, a_col, b, panel, width, c, c0 + i * c_row + j, c_row, columns, add)
+    for k in range(0, K, K_BLOCK):
+        depth, add = min(K_BLOCK, K - k), accumulate or k > 0
+        for n in range(0, N, panel_width(b)):
+            columns = min(panel_width(b), N - n)
+            width = whole_vectors(columns, b)
+            panel = b0 + n * K + k * width  # all panels before this one are whole ones
+            if width > lanes(b):
+                multiply_panel(zero_tile(c, ROWS, VECTORS), zero_tile(c, 4, VECTORS), zero_tile(c, 1, VECTORS),
+                               M, depth, a, a0 + k * a_col, a_row, a_col, b, panel, width, c, c0 + n, c_row, columns, add)
+            else:
+                multiply_panel(zero_tile(c, ROWS, 1), zero_tile(c, 4, 1), zero_tile(c, 1, 1),
+                               M, depth, a, a0 + k * a_col, a_row, a_col, b, panel, width, c, c0 + n, c_row, columns, add)
 
 
 @jit
-def tile_rows(rows, K, a, a0, a_row, a_col, b, b0, width, c, c0, c_row, columns, add):
-    """`rows` <= ROWS rows of one panel: a whole tile, or what is left over as tiles of 4, 2 and 1 rows."""
-    wide = width > lanes(b)
-    i = 0
-    while i < rows:
-        a1, c1 = a0 + i * a_row, c0 + i * c_row
-        if rows == ROWS:
-            step = ROWS
-            if wide:
-                one_tile(zero_tile(c, ROWS, VECTORS), K, a, a1, a_row, a_col, b, b0, width, c, c1, c_row, columns, add)
-            else:
-                one_tile(zero_tile(c, ROWS, 1), K, a, a1, a_row, a_col, b, b0, width, c, c1, c_row, columns, add)
-        elif rows - i >= 4:
-            step = 4
-            if wide:
-                one_tile(zero_tile(c, 4, VECTORS), K, a, a1, a_row, a_col, b, b0, width, c, c1, c_row, columns, add)
-            else:
-                one_tile(zero_tile(c, 4, 1), K, a, a1, a_row, a_col, b, b0, width, c, c1, c_row, columns, add)
+def multiply_panel(whole, four, one, M, K, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, columns, add):
+    """All rows of one panel of C, by the highest of three tiles (given as zeros) that still fits."""
+    m = 0
+    while m < M:
+        if M - m >= ROWS:
+            multiply_tile(whole, K, a, a0 + m * a_row, a_row, a_col, b, b0, b_row, c, c0 + m * c_row, c_row, columns, add)
+            m += ROWS
+        elif M - m >= 4:
+            multiply_tile(four, K, a, a0 + m * a_row, a_row, a_col, b, b0, b_row, c, c0 + m * c_row, c_row, columns, add)
+            m += 4
         else:
-            step = 1
-            if wide:
-                one_tile(zero_tile(c, 1, VECTORS), K, a, a1, a_row, a_col, b, b0, width, c, c1, c_row, columns, add)
-            else:
-                one_tile(zero_tile(c, 1, 1), K, a, a1, a_row, a_col, b, b0, width, c, c1, c_row, columns, add)
-        i += step
+            multiply_tile(one, K, a, a0 + m * a_row, a_row, a_col, b, b0, b_row, c, c0 + m * c_row, c_row, columns, add)
+            m += 1
 
 
 @jit
-def one_tile(tile, K, a, a0, a_row, a_col, b, b0, width, c, c0, c_row, columns, add):
-    """The micro-kernel: a tile of C, of the shape of `tile` (zeros), summed over K in registers."""
+def multiply_tile(tile, K, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, columns, add):
+    """The micro-kernel: one tile of C. Numba compiles it once for each shape of `tile`, and the sums never leave the registers until they are stored."""
+    prefetch_tile(tile, c, c0, c_row)  # the tile's place in C is on its way while we multiply
     for k in range(K):
-        tile = add_outer(tile, a, a0 + k * a_col, a_row, b, b0 + k * width)
+        tile = add_outer(tile, a, a0 + k * a_col, a_row, b, b0 + k * b_row)
     if add:
         tile = add_stored(tile, c, c0, c_row, columns)
     store_tile(tile, c, c0, c_row, columns)
+
+
+@jit
+def pack_b(K, N, b, b0, b_row, b_col, packed, p0):
+    """Pack the (K, N) matrix whose element (k, n) is b[b0 + k*b_row + n*b_col] into panels, from packed[p0] on: packed_size(K, N, b) elements."""
+    if b_col == 1:  # either way, walk along memory
+        pack_rows(K, N, b, b0, b_row, packed, p0)
+    else:
+        pack_columns(K, N, b, b0, b_row, b_col, packed, p0)
+
+
+@jit
+def pack_rows(K, N, b, b0, b_row, packed, p0):
+    """Rows lie in memory: cut a few of them at a time into the panels' rows (one at a time would write to the same cache lines of every panel in turn)."""
+    L, W = lanes(b), panel_width(b)
+    for first in range(0, K, 16):
+        for n in range(0, N, W):
+            columns = min(W, N - n)
+            width = whole_vectors(columns, b)
+            for k in range(first, min(K, first + 16)):
+                source, target = b0 + k * b_row + n, p0 + n * K + k * width
+                if columns == W:
+                    for v in range(0, W, L):
+                        store(packed, target + v, load(b, source + v))
+                else:
+                    for v in range(0, columns, L):
+                        store(packed, target + v, load_part(b, source + v, min(L, columns - v)))
+
+
+@jit
+def pack_columns(K, N, b, b0, b_row, b_col, packed, p0):
+    """Columns lie in memory (or nothing does): turn square by square, each as wide as a vector, in registers; what is left over element by element."""
+    L, W = lanes(b), panel_width(b)
+    for n in range(0, N, L):
+        panel = n - n % W  # its first column
+        width = whole_vectors(min(W, N - panel), b)
+        source, target = b0 + n * b_col, p0 + panel * K + n - panel
+        done = 0
+        if b_row == 1 and n + L <= N:
+            done = K - K % L
+            for k in range(0, done, L):
+                store_tile(transpose(load_square(b, source + k, b_col)), packed, target + k * width, width, L)
+        for k in range(done, K):
+            for lane in range(L):
+                packed[target + k * width + lane] = b[source + k * b_row + lane * b_col] if n + lane < N else 0
+
+
+@jit
+def packed_size(K, N, array):
+    """Number of elements that pack_b writes for a (K, N) matrix of array's dtype."""
+    return K * whole_vectors(N, array)
+
+
+@jit
+def panel_width(array):
+    """Columns in a panel of packed B of array's dtype, and in a tile of C."""
+    return VECTORS * lanes(array)
+
+
+@jit
+def whole_vectors(columns, array):
+    """`columns` rounded up to whole vectors."""
+    return (columns + lanes(array) - 1) // lanes(array) * lanes(array)

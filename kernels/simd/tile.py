@@ -1,60 +1,61 @@
 """A tile of a matrix product, held in registers: `rows` x `vectors` sums that live through the whole loop over k.
 
-A vector product-and-sum needs its operands in registers, and an element fetched from memory costs more than the sum it takes part in. So a block of sums is
+Instructions on vectors want their operands in registers, and a core fetches at most two vectors while it multiplies and adds two. So a block of sums is
 computed at once, by adding outer products: with column k of A (rows elements) and row k of B (vectors * lanes elements),
 
     tile[i, :] += A[i, k] * B[k, :]          8 rows x 2 vectors: 16 instructions on 8 + 2 operands
 
-and each operand fetched is used many times. To Numba a Tile is one value, and its type holds its shape: `tile = add_outer(tile, ...)` emits all of its
-instructions, unrolled, and LLVM finds a register for each vector.
+and every operand is used many times. To Numba a Tile is one value whose type holds its shape: `tile = add_outer(tile, ...)` emits all the instructions of
+a step, and LLVM keeps each of the tile's vectors in a register of its own.
 """
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-from .vector import (
-    REGISTERS,
-    Vector,
-    emit_fma,
-    emit_load,
-    emit_mask,
-    emit_masked_load,
-    emit_masked_store,
-    emit_splat,
-    emit_store,
-    pointer,
-)
+from .vector import REGISTERS, Vector, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store, pointer
 
-ROWS, VECTORS = (8 if REGISTERS == 32 else 6), 2  # sums + one row of B + one element of A: 16 + 2 + 1 registers, or 12 + 2 + 1
+# What fits: the sums, a row of B, an element of A.  8*2 + 2 + 1 of 32 registers, or 6*2 + 2 + 1 of 16. (12*2 of 32 was no faster, and leaves more rows over.)
+ROWS, VECTORS = (8 if REGISTERS == 32 else 6), 2
 
 
 class Tile(types.Type):
-    """The type of rows x vectors vectors."""
+    """The type of rows x vectors vectors of `element` (types.float32 or types.float64)."""
 
     def __init__(self, element, rows, vectors):
         self.vector, self.rows, self.vectors = Vector(element), rows, vectors
         self.llvm = ir.ArrayType(self.vector.llvm, rows * vectors)
         super().__init__(f"tile({rows} x {vectors} x {self.vector})")
 
-    def each(self):
-        """(index of the vector, row, column of its first element)"""
-        return [(i * self.vectors + j, i, j * self.vector.lanes) for i in range(self.rows) for j in range(self.vectors)]
+    @property
+    def last(self):
+        """The column where the last vector of a row begins."""
+        return (self.vectors - 1) * self.vector.lanes
 
 
 @register_model(Tile)
 class TileModel(models.PrimitiveModel):
+    """To LLVM a Tile is an array of vectors, row by row; it takes the array apart and keeps the vectors."""
+
     def __init__(self, manager, tile):
         super().__init__(manager, tile, tile.llvm)
 
 
-def constant(value):
+def number(value):
     return ir.Constant(ir.IntType(64), value)
 
 
-def element_pointer(context, builder, array_type, array, offset, i, stride, j, to):
-    """The address of element (i, j), i and j plain numbers, of the matrix that begins at `offset` and has `stride` elements from row to row."""
-    place = builder.add(offset, builder.add(builder.mul(stride, constant(i)), constant(j)))
+def element_pointer(context, builder, array_type, array, offset, row_stride, i, j, to):
+    """The address of element (i, j) of the matrix that begins at `offset` and has `row_stride` elements from row to row; i and j are known to the compiler."""
+    place = builder.add(offset, builder.add(builder.mul(row_stride, number(i)), number(j)))
     return pointer(context, builder, array_type, array, place, to)
+
+
+def vector_pointers(context, builder, tile, matrix_type, matrix, offset, row_stride, to=None):
+    """For each vector of the tile: its index, its first column, and its address in the matrix."""
+    for index in range(tile.rows * tile.vectors):
+        i, j = index // tile.vectors, index % tile.vectors * tile.vector.lanes
+        yield index, j, element_pointer(context, builder, matrix_type, matrix, offset, row_stride, i, j, to or tile.vector.llvm)
 
 
 @intrinsic(prefer_literal=True)
@@ -66,19 +67,20 @@ def zero_tile(typing, array, rows, vectors):
 
 @intrinsic
 def add_outer(typing, tile, a, a0, a_row, b, b0):
-    """tile + (elements a0, a0 + a_row, ... of a) x (the vectors of b from b0 on)."""
+    """tile + (column of A: elements a0, a0 + a_row, ... of a) x (row of B: the vectors from b0 on of b)."""
     vector = tile.vector
 
     def emit(context, builder, signature, arguments):
-        sums, a_array, a_offset, stride, b_array, b_offset = arguments
+        sums, a, a0, a_row, b, b0 = arguments
         _, a_type, _, _, b_type, _ = signature.args
-        b_vectors = [emit_load(builder, pointer(context, builder, b_type, b_array, builder.add(b_offset, constant(j * vector.lanes)), vector.llvm), vector.element)
-                     for j in range(tile.vectors)]
+        row = [emit_load(builder, element_pointer(context, builder, b_type, b, b0, number(0), 0, j * vector.lanes, vector.llvm), vector.element)
+               for j in range(tile.vectors)]
         for i in range(tile.rows):
-            a_vector = emit_splat(builder, builder.load(element_pointer(context, builder, a_type, a_array, a_offset, i, stride, 0, vector.llvm.element)), vector)
-            for j in range(tile.vectors):
-                index = i * tile.vectors + j
-                sums = builder.insert_value(sums, emit_fma(builder, a_vector, b_vectors[j], builder.extract_value(sums, index), vector), index)
+            element = builder.load(element_pointer(context, builder, a_type, a, a0, a_row, i, 0, vector.llvm.element))
+            column = emit_splat(builder, element, vector)
+            for index, b_vector in enumerate(row, i * tile.vectors):
+                total = emit_fma(builder, column, b_vector, builder.extract_value(sums, index), vector)
+                sums = builder.insert_value(sums, total, index)
         return sums
     return tile(tile, a, types.intp, types.intp, b, types.intp), emit
 
@@ -89,13 +91,11 @@ def add_stored(typing, tile, c, c0, c_row, columns):
     vector = tile.vector
 
     def emit(context, builder, signature, arguments):
-        sums, c_array, c_offset, stride, columns = arguments
-        mask = last_mask(builder, tile, columns)
-        for index, i, j in tile.each():
-            address = element_pointer(context, builder, signature.args[1], c_array, c_offset, i, stride, j, vector.llvm)
-            last = j == (tile.vectors - 1) * vector.lanes
-            old = emit_masked_load(builder, address, mask, vector) if last else emit_load(builder, address, vector.element)
-            sums = builder.insert_value(sums, builder.fadd(old, builder.extract_value(sums, index)), index)
+        sums, *matrix, columns = arguments
+        within = emit_mask(builder, builder.sub(columns, number(tile.last)), vector)
+        for index, column, address in vector_pointers(context, builder, tile, c, *matrix):
+            stored = emit_masked_load(builder, address, within, vector) if column == tile.last else emit_load(builder, address, vector.element)
+            sums = builder.insert_value(sums, builder.fadd(stored, builder.extract_value(sums, index)), index)
         return sums
     return tile(tile, c, types.intp, types.intp, types.intp), emit
 
@@ -106,23 +106,72 @@ def store_tile(typing, tile, c, c0, c_row, columns):
     vector = tile.vector
 
     def emit(context, builder, signature, arguments):
-        sums, c_array, c_offset, stride, columns = arguments
-        whole = builder.icmp_signed("==", columns, constant(tile.vectors * vector.lanes))
-        mask = last_mask(builder, tile, columns)
-        with builder.if_else(whole) as branches:  # masked stores are slow on some machines
+        sums, *matrix, columns = arguments
+        within = emit_mask(builder, builder.sub(columns, number(tile.last)), vector)
+        whole = builder.icmp_signed("==", columns, number(tile.vectors * vector.lanes))
+        with builder.if_else(whole) as branches:  # a masked store is slow on some machines
             for branch, masked in zip(branches, (False, True)):
                 with branch:
-                    for index, i, j in tile.each():
-                        address = element_pointer(context, builder, signature.args[1], c_array, c_offset, i, stride, j, vector.llvm)
+                    for index, column, address in vector_pointers(context, builder, tile, c, *matrix):
                         value = builder.extract_value(sums, index)
-                        if masked and j == (tile.vectors - 1) * vector.lanes:
-                            emit_masked_store(builder, value, address, mask, vector)
+                        if masked and column == tile.last:
+                            emit_masked_store(builder, value, address, within, vector)
                         else:
                             emit_store(builder, value, address, vector.element)
         return context.get_dummy_value()
     return types.void(tile, c, types.intp, types.intp, types.intp), emit
 
 
-def last_mask(builder, tile, columns):
-    """The lanes of a row's last vector that lie within `columns`."""
-    return emit_mask(builder, builder.sub(columns, constant((tile.vectors - 1) * tile.vector.lanes)), tile.vector)
+@intrinsic
+def prefetch_tile(typing, tile, c, c0, c_row):
+    """Ask for the cache lines that the tile will be written to."""
+    def emit(context, builder, signature, arguments):
+        byte, flag = ir.IntType(8), ir.IntType(32)
+        prefetch = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [byte.as_pointer(), flag, flag, flag]), "llvm.prefetch.p0")
+        for _, _, address in vector_pointers(context, builder, tile, c, *arguments[1:], to=byte):
+            builder.call(prefetch, [address, flag(1), flag(3), flag(1)])  # to write, into the nearest cache, data
+        return context.get_dummy_value()
+    return types.void(tile, c, types.intp, types.intp), emit
+
+
+@intrinsic
+def load_square(typing, array, offset, row_stride):
+    """A tile of one vector from each of as many rows as a vector has lanes, the rows `row_stride` apart."""
+    vector = Vector(array.dtype)
+    tile = Tile(array.dtype, vector.lanes, 1)
+
+    def emit(context, builder, signature, arguments):
+        square = ir.Constant(tile.llvm, ir.Undefined)
+        for index, _, address in vector_pointers(context, builder, tile, array, *arguments):
+            square = builder.insert_value(square, emit_load(builder, address, vector.element), index)
+        return square
+    return tile(array, types.intp, types.intp), emit
+
+
+@intrinsic
+def transpose(typing, tile):
+    """A square tile with rows and columns exchanged: for d = 1, 2, 4, ... rows i and i + d exchange the elements that are d columns off.
+
+        d = 1:  a0 a1 a2 a3     a0 b0 a2 b2      d = 2:     a0 b0 c0 d0
+                b0 b1 b2 b3     a1 b1 a3 b3                 a1 b1 c1 d1
+                c0 c1 c2 c3     c0 d0 c2 d2                 a2 b2 c2 d2
+                d0 d1 d2 d3     c1 d1 c3 d3                 a3 b3 c3 d3
+    """
+    def emit(context, builder, signature, arguments):
+        lanes = tile.vector.lanes
+        rows = [builder.extract_value(arguments[0], i) for i in range(lanes)]
+        d = 1
+        while d < lanes:
+            # where the lanes of the new rows come from, in the two old rows laid end to end
+            upper = [lane if not lane & d else lanes + lane - d for lane in range(lanes)]
+            lower = [lane + d if not lane & d else lanes + lane for lane in range(lanes)]
+            for i in range(lanes):
+                if not i & d:
+                    pair = rows[i], rows[i + d]
+                    rows[i], rows[i + d] = (builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), lanes), order)) for order in (upper, lower))
+            d *= 2
+        turned = ir.Constant(tile.llvm, ir.Undefined)
+        for i, row in enumerate(rows):
+            turned = builder.insert_value(turned, row, i)
+        return turned
+    return tile(tile), emit
