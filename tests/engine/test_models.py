@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tinycnn
-from tinycnn import models
+from tinycnn import models, nn
 from tinycnn.nn import init
 
 # parameters, multiply-adds of one forward pass on one image of the published size; None: not known from elsewhere
@@ -138,6 +138,62 @@ def test_larger_images_than_published_where_the_last_pool_adapts():
     """torchvision's AlexNet and VGG, GoogLeNet and ResNet classify any image that is large enough. Kills: a pool of fixed size in its place."""
     for name in ("alexnet_owt", "vgg11", "googlenet", "resnet18", "resnet20"):
         assert tinycnn.summary(models.build(name, init=None, width=0.1).eval(), (3, 288, 320)).layers[-1].output_shape in ((1000,), (10,))
+
+
+def test_torchvisions_classifiers_do_not_grow_with_the_image():
+    """Maps above 6x6 (AlexNet) and 7x7 (VGG) are averaged down to that. Kills: a classifier on the maps as they are."""
+    for name in ("alexnet_owt", "vgg16"):
+        model = models.build(name, init=None, image_size=448)
+        assert sum(parameter.numel() for parameter in model.parameters()) == PUBLISHED[name][0]
+
+
+ABBREVIATIONS = {"Conv2d": "conv", "LocalResponseNorm": "lrn", "MaxPool2d": "max", "AdaptiveAvgPool2d": "avg", "Linear": "fc", "ReLU": "relu", "Tanh": "tanh",
+                 "BatchNorm2d": "bn", "Dropout": "drop", "AvgPool2d": "mean"}
+ORDER = {
+    "lenet5": "conv relu max conv relu max fc relu fc relu fc",
+    "alexnet": "conv relu lrn max conv relu lrn max conv relu conv relu conv relu max fc relu drop fc relu drop fc",
+    "alexnet_owt": "conv relu max conv relu max conv relu conv relu conv relu max avg drop fc relu drop fc relu fc",
+    "zfnet": "conv relu max lrn conv relu max lrn conv relu conv relu conv relu max fc relu drop fc relu drop fc",
+    "vgg11_lrn": "conv relu lrn max conv relu max conv relu conv relu max conv relu conv relu max conv relu conv relu max avg fc relu drop fc relu drop fc",
+    "vgg11": "conv relu max conv relu max conv relu conv relu max conv relu conv relu max conv relu conv relu max avg fc relu drop fc relu drop fc",
+    "googlenet": "conv relu max lrn conv relu conv relu lrn max conv relu conv relu conv relu conv relu conv relu max conv relu",  # up to inception 3a
+    "googlenet_torchvision": "conv bn relu max conv bn relu conv bn relu max",
+    "resnet20": "conv bn relu conv bn relu conv bn relu conv bn relu",
+    "resnet50": "conv bn relu max conv bn relu conv bn relu conv bn conv bn relu conv bn relu conv bn relu conv bn relu",  # downsample is conv bn
+}
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_order_of_layers(name):
+    """What counts do not see. Kills: a missing or misplaced nonlinearity, normalisation or dropout."""
+    layers = tinycnn.summary(models.build(name, init=None).eval(), models.default_input(name)).layers
+    kinds = " ".join(ABBREVIATIONS[layer.kind] for layer in layers if layer.kind in ABBREVIATIONS)
+    assert kinds == ORDER[name] or (name.startswith(("google", "res")) and kinds.startswith(ORDER[name]))
+
+
+def test_constants_of_response_normalisation_and_dropout():
+    """Kills: k = 1 in AlexNet, 2 in GoogLeNet; alpha divided by n where it is not, and the reverse; another probability of dropout."""
+    def constants(model):
+        norms = {(layer.size, layer.alpha, layer.beta, layer.k, layer.alpha_convention) for layer in model.modules() if isinstance(layer, nn.LocalResponseNorm)}
+        return norms, [layer.p for layer in model.modules() if isinstance(layer, nn.Dropout)]
+    small = {"init": None, "width": 0.05}
+    paper = {(5, 1e-4, 0.75, 2.0, "paper")}
+    for name in ("alexnet", "zfnet", "vgg11_lrn"):
+        assert constants(models.build(name, **small)) == (paper, [0.5, 0.5])
+    assert constants(models.build("alexnet", lrn="torch", dropout=0.1, **small)) == ({(5, 1e-4, 0.75, 2.0, "torch")}, [0.1, 0.1])
+    assert constants(models.build("alexnet", lrn=None, **small))[0] == set()
+    assert constants(models.build("googlenet", **small)) == ({(5, 1e-4, 0.75, 1.0, "torch")}, [0.7, 0.7, 0.4])
+    assert constants(models.build("googlenet_torchvision", **small)) == (set(), [0.7, 0.7, 0.2])
+
+
+def test_options_that_counts_do_not_see():
+    """Kills: activation, pool or pool_size accepted and ignored, or applied to some of the layers only."""
+    def kinds(model):
+        return {type(layer).__name__ for layer in model.modules() if not list(layer.children())}
+    assert kinds(models.build("lenet5", init=None, activation="tanh", pool="avg")) == {"Conv2d", "Tanh", "AvgPool2d", "Linear", "Identity"}
+    model = models.build("alexnet", init=None, width=0.05, activation="tanh", lrn=None, pool_size=2)
+    assert kinds(model) == {"Conv2d", "Tanh", "MaxPool2d", "Dropout", "Linear", "Identity"}
+    assert {layer.kernel_size for layer in model.modules() if isinstance(layer, nn.MaxPool2d)} == {2}
 
 
 def test_registry():

@@ -12,6 +12,7 @@ from tolerance import close
 
 import tinycnn
 from tinycnn import models, nn
+from tinycnn.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from tinycnn.models import lenet
 
 # name: (options, (C, H, W)); the narrowest at which every layer still has more than one channel
@@ -121,6 +122,16 @@ def test_googlenet_gives_its_auxiliary_logits_only_in_training():
     assert model.inception4d.branch1.conv.weight.grad is not None and model.inception4e.branch1.conv.weight.grad is None
     assert isinstance(model.eval()(x), tinycnn.Tensor)
     assert isinstance(models.googlenet(aux_logits=False, **options)(x), tinycnn.Tensor)
+
+
+def test_transform_input_undoes_imagenets_normalisation():
+    """(pixel - mean) / deviation becomes (pixel - 0.5) / 0.5, colour by colour. Kills: colours mixed up, mean and deviation mixed up, the option ignored."""
+    model = models.googlenet_torchvision(width=0.05, image_size=32, num_classes=5, init="he", transform_input=True).double().eval()
+    pixels = np.random.default_rng(0).random((2, 3, 32, 32))
+    mean, deviation = (np.array(values).reshape(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    y = model(tinycnn.tensor((pixels - mean) / deviation)).detach().numpy()
+    model.transform_input = False
+    close(y, model(tinycnn.tensor((pixels - 0.5) / 0.5)).detach().numpy(), length=2**20)
 
 
 def test_a_residual_block_adds_its_input_and_a_plain_one_does_not():
