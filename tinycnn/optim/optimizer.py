@@ -3,8 +3,10 @@
 A subclass says in `update` what happens to one parameter; the arithmetic is a kernel's. Options live in `param_groups`, a list of dictionaries, so that layers can be
 treated differently and schedulers can change the learning rate while training.
 """
+import numpy as np
+
 from ..autograd import enable_grad, no_grad
-from ..tensor import Tensor, as_tensor, tensor, zeros_like
+from ..tensor import Tensor, tensor, zeros_like
 
 
 class Optimizer:
@@ -73,9 +75,11 @@ class Optimizer:
                 if p.grad is not None:
                     if p.grad.shape != p.shape or p.grad.dtype != p.dtype:
                         raise ValueError(f"{type(self).__name__}: a parameter of {p.shape} {p.dtype} has a gradient of {p.grad.shape} {p.grad.dtype}")
-                    gradient = -p.grad if group.get("maximize") else p.grad
-                    self.update(p, gradient, self.state.setdefault(p, {}), group)
+                    state = self.state.get(p, {})
+                    self.update(p, -p.grad if group.get("maximize") else p.grad, state, group)
                     p.version[0] += 1
+                    if state:
+                        self.state[p] = state
         return loss
 
     def update(self, p, gradient, state, group):
@@ -130,8 +134,7 @@ def _adopt(name, number, p, key, value):
     """A value of a saved state as ours: the count of steps as an int, everything else as a tensor like p."""
     if key == "step":
         return int(value)
-    values = as_tensor(value).detach().array if isinstance(value, Tensor) else value
-    adopted = tensor(values, p.dtype, p.device)
+    adopted = tensor(value.array if isinstance(value, Tensor) else np.asarray(value), p.dtype, p.device)
     if adopted.shape != p.shape:
         raise ValueError(f"{name}: {key!r} of parameter {number} has shape {adopted.shape}, the parameter {p.shape}")
     return adopted
