@@ -1,0 +1,18 @@
+"""Training: from a network's name to a trained network.
+
+    from tinycnn.train import begin, configure, resume
+
+    trainer = begin(configure("lenet5", epochs=3), "runs/mine")
+    score = trainer.run()
+    resume("runs/mine").run()                   after Ctrl-C, a crash, a power cut
+
+recipes.py says how, build.py makes the objects, run.py gives them a folder, trainer.py is the loop.
+"""
+from .build import configure, make_model, make_trainer
+from .checkpoint import CheckpointError
+from .diagnose import NotFiniteError
+from .interrupt import Interrupted
+from .run import begin, resume
+from .trainer import Trainer
+
+__all__ = ["CheckpointError", "Interrupted", "NotFiniteError", "Trainer", "begin", "configure", "make_model", "make_trainer", "resume"]

@@ -1,0 +1,63 @@
+"""Numbers of a run: averages over an epoch, and the log of them as JSON lines, which pandas, jq and spreadsheets read.
+
+    {"kind": "step", "epoch": 1, "step": 50, "loss": 0.71, "lr": 0.1}
+    {"kind": "epoch", "epoch": 1, "step": 94, "train_loss": 0.66, "train_accuracy": 0.75, "test_loss": 0.52, "test_accuracy": 0.81, "lr": 0.1, "seconds": 2.1, ...}
+
+Epochs and steps count from 1 here, as people do. A line is written when it is known, and a checkpoint remembers how long the file was: to resume, the file is cut back
+to that length, so that no line is there twice.
+"""
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+
+
+class Average:
+    """Loss and accuracy over the images seen so far. Its three numbers are all there is to save."""
+
+    def __init__(self, images=0, loss=0.0, correct=0):
+        self.images, self.loss, self.correct = images, loss, correct
+
+    def add(self, loss, logits, labels):
+        """One batch: its mean loss, logits (N, classes) and labels (N,), the last two as arrays."""
+        self.images += len(labels)
+        self.loss += loss * len(labels)
+        self.correct += int(np.count_nonzero(logits.argmax(axis=1) == labels))
+
+    @property
+    def mean_loss(self):
+        return self.loss / max(self.images, 1)
+
+    @property
+    def accuracy(self):
+        return self.correct / max(self.images, 1)
+
+
+class Log:
+    """A file of JSON lines that grows."""
+
+    def __init__(self, path, length=0):
+        """Continue the file `path` after its first `length` bytes: what follows was written after the checkpoint that says so, and goes."""
+        self.path = Path(path)
+        if self.path.exists():
+            os.truncate(self.path, min(length, self.path.stat().st_size))
+
+    def write(self, **values):
+        """Add a line. JSON has no NaN and no infinity: they become null."""
+        known = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(known, allow_nan=False) + "\n")
+
+    def length(self):
+        """The length of the file, once all of it is on the disk."""
+        if not self.path.exists():
+            return 0
+        with open(self.path, "rb") as file:
+            os.fsync(file.fileno())
+        return self.path.stat().st_size
+
+    def read(self):
+        """What was written, as a list of dicts."""
+        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()] if self.path.exists() else []
