@@ -124,8 +124,10 @@ def test_small_images_and_narrow_networks(name, shape):
 
 def test_the_last_maps_of_small_images():
     """The rule of scaling.py: as many halvings as leave half of the published 7x7. Kills: leaving out too few or too many, or the wrong end."""
-    for name, expected in {"resnet18": {224: 7, 64: 4, 32: 4, 28: 4, 16: 4}, "googlenet": {224: 7, 64: 4, 32: 4, 28: 3}, "vgg11": {224: 7, 64: 4, 32: 4, 28: 3},
-                           "alexnet": {227: 6, 64: 3, 32: 3, 28: 2}, "zfnet": {224: 6, 64: 3, 32: 3, 28: 2}}.items():
+    for name, expected in {
+        "resnet18": {224: 7, 112: 4, 96: 6, 64: 4, 32: 4, 28: 4, 24: 6, 16: 4}, "googlenet": {224: 7, 64: 4, 32: 4, 28: 3}, "vgg11": {224: 7, 64: 4, 32: 4, 28: 3},
+        "alexnet": {227: 6, 64: 3, 32: 3, 28: 2}, "zfnet": {224: 6, 64: 3, 32: 3, 28: 2},
+    }.items():
         for size, last in expected.items():
             layers = tinycnn.summary(models.build(name, init=None, width=0.05, image_size=size).eval(), (3, size, size)).layers
             assert [layer for layer in layers if len(layer.output_shape) == 3 and layer.kind != "AdaptiveAvgPool2d"][-1].output_shape[1:] == (last, last), (name, size)
