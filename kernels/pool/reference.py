@@ -11,7 +11,7 @@ Max pooling is linear once the winners are known: max_gather picks x at indices,
 """
 import numpy as np
 
-from .windows import adaptive, counts, sliding
+from .windows import adaptive, areas, counts, sliding
 
 
 def max_forward(x, window):
@@ -53,13 +53,13 @@ def avg_backward(dy, x_shape, window, count_include_pad=True, divisor=None):
 def adaptive_avg_forward(x, output_size):
     """y (N, C, P, Q) with (P, Q) = output_size."""
     rows, columns = adaptive(x.shape[2:], output_size)
-    return _means(x, rows, columns, _areas(rows, columns))
+    return _means(x, rows, columns, areas(rows, columns))
 
 
 def adaptive_avg_backward(dy, x_shape):
     """dx (N, C, H, W) from dy (N, C, P, Q)."""
     rows, columns = adaptive(x_shape[2:], dy.shape[2:])
-    return _spread(dy, x_shape, rows, columns, _areas(rows, columns))
+    return _spread(dy, x_shape, rows, columns, areas(rows, columns))
 
 
 def _maxima(x, rows, columns):
@@ -93,7 +93,3 @@ def _spread(dy, x_shape, rows, columns, numbers):
             dx[:, :, row, column] += (dy[:, :, p, q] / numbers[p, q])[:, :, None, None]
     return dx
 
-
-def _areas(rows, columns):
-    """(P, Q): the number of elements in each adaptive window."""
-    return np.multiply.outer([row.stop - row.start for row in rows], [column.stop - column.start for column in columns])

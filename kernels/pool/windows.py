@@ -18,7 +18,7 @@ def sliding(image, window):
 def adaptive(image, output_size):
     """The same for windows that cut the image into output_size = (P, Q) parts, which overlap by one element where the division leaves a remainder."""
     _check(image)
-    return [[slice(p * length // P, -(-(p + 1) * length // P)) for p in range(P)] for length, P in zip(image, output_size)]
+    return [[slice(p * length // P, -(-(p + 1) * length // P), 1) for p in range(P)] for length, P in zip(image, output_size)]
 
 
 def counts(image, window, count_include_pad=True, divisor=None):
@@ -36,6 +36,26 @@ def counts(image, window, count_include_pad=True, divisor=None):
         taps = first[:, None] + np.arange(size) * dilation  # (P, R): the element of x under each tap of each position
         per_axis.append(np.count_nonzero((taps >= -margin) & (taps < length + margin), axis=1))
     return np.multiply.outer(*per_axis) if divisor is None else np.full([len(axis) for axis in per_axis], divisor)
+
+
+def areas(rows, columns):
+    """(P, Q): the number of elements in each adaptive window."""
+    return np.multiply.outer([row.stop - row.start for row in rows], [column.stop - column.start for column in columns])
+
+
+def elements(rows, columns, W):
+    """(taps, P*Q): the elements h*W + w that each window sees, in row-major order. A window that sees fewer than others repeats the last in a row or column.
+
+    uint32 is twice as fast to read as int64; it is enough for planes of 17 GB, and an unsigned index spares Numba the check for x[-1].
+    """
+    h, w = _repeat_last(rows), _repeat_last(columns)  # (R, P), (S, Q)
+    return (h[:, None, :, None] * W + w[None, :, None, :]).astype(np.uint32).reshape(len(h) * len(w), len(rows) * len(columns))
+
+
+def _repeat_last(slices):
+    seen = [range(s.start, s.stop, s.step) for s in slices]
+    longest = max(map(len, seen), default=1)
+    return np.array([[axis[min(i, len(axis) - 1)] for axis in seen] for i in range(longest)], np.int64).reshape(longest, len(slices))
 
 
 def _check(image):

@@ -1,0 +1,112 @@
+"""Softmax on the CPU, a row at a time: the axis is moved to the end (a copy, unless it is there already), and each row is one thread's.
+
+A row is read three times (maximum, sum, result) but comes from memory once. The exponentials, a few nanoseconds each, take longer than that; a classifier has a
+thousand of them an image, which is nothing beside its convolutions. Sums are kept in float64.
+"""
+import numpy as np
+from numba import prange
+
+from ..runtime import contiguous, jit
+
+ROWS = 8  # to a tile
+
+
+def softmax(x, axis):
+    """Positive numbers that sum to 1 along `axis`."""
+    return _by_rows(_softmax, axis, x)
+
+
+def log_softmax(x, axis):
+    """The logarithm of softmax(x, axis)."""
+    return _by_rows(_log_softmax, axis, x)
+
+
+def softmax_backward(dy, y, axis):
+    """dx from dy and y = softmax(x, axis)."""
+    return _by_rows(_softmax_backward, axis, dy, y)
+
+
+def log_softmax_backward(dy, y, axis):
+    """dx from dy and y = log_softmax(x, axis)."""
+    return _by_rows(_log_softmax_backward, axis, dy, y)
+
+
+def _by_rows(kernel, axis, *arrays):
+    """Call kernel(*rows of the arrays, rows of the result) with the rows along `axis`; give the result back with the axis in its place."""
+    arrays = [contiguous(np.moveaxis(array, axis, -1)) for array in arrays]
+    moved = arrays[0].shape
+    result = np.empty(moved, arrays[0].dtype)
+    if result.size:
+        kernel(*(array.reshape(-1, moved[-1]) for array in arrays), result.reshape(-1, moved[-1]))
+    return contiguous(np.moveaxis(result, -1, axis))
+
+
+@jit(parallel=True)
+def _softmax(x, y):
+    for tile in prange((len(x) + ROWS - 1) // ROWS):
+        for i in range(tile * ROWS, min(len(x), (tile + 1) * ROWS)):
+            total = _exponentials(x[i], _maximum(x[i]), y[i])
+            _scale(y[i], y.dtype.type(1 / total))
+
+
+@jit(parallel=True)
+def _log_softmax(x, y):
+    for tile in prange((len(x) + ROWS - 1) // ROWS):
+        for i in range(tile * ROWS, min(len(x), (tile + 1) * ROWS)):
+            m = _maximum(x[i])
+            total = _exponentials(x[i], m, y[i])
+            _subtract(x[i], m, y.dtype.type(np.log(total)), y[i])
+
+
+@jit(parallel=True)
+def _softmax_backward(dy, y, dx):
+    for tile in prange((len(y) + ROWS - 1) // ROWS):
+        for i in range(tile * ROWS, min(len(y), (tile + 1) * ROWS)):
+            total = 0.0
+            for j in range(y.shape[1]):
+                total += dy[i, j] * y[i, j]
+            common = y.dtype.type(total)
+            for j in range(y.shape[1]):
+                dx[i, j] = y[i, j] * (dy[i, j] - common)
+
+
+@jit(parallel=True)
+def _log_softmax_backward(dy, y, dx):
+    for tile in prange((len(y) + ROWS - 1) // ROWS):
+        for i in range(tile * ROWS, min(len(y), (tile + 1) * ROWS)):
+            total = 0.0
+            for j in range(y.shape[1]):
+                total += dy[i, j]
+            common = y.dtype.type(total)
+            for j in range(y.shape[1]):
+                dx[i, j] = dy[i, j] - np.exp(y[i, j]) * common
+
+
+@jit
+def _maximum(x):
+    largest = x[0]
+    for j in range(1, x.size):
+        largest = x[j] if x[j] > largest or x[j] != x[j] else largest
+    return largest
+
+
+@jit
+def _exponentials(x, shift, y):
+    """y = e^(x - shift); returns their sum. NaN where shift is infinite."""
+    total = 0.0
+    for j in range(x.size):
+        y[j] = np.exp(x[j] - shift)
+        total += y[j]
+    return total
+
+
+@jit
+def _scale(y, factor):
+    for j in range(y.size):
+        y[j] *= factor
+
+
+@jit
+def _subtract(x, a, b, y):
+    for j in range(x.size):
+        y[j] = x[j] - a - b
