@@ -1,0 +1,116 @@
+"""The optimisers' steps: the reference against PyTorch's optimisers over several steps, the CPU kernels against the reference."""
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tolerance import close
+
+from tinycnn.kernels import backend, runtime
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "optim_kernels.npz"
+STEPS = 4
+
+# PyTorch's optimiser, and its arguments besides lr = 0.1. Every option alone and all together, so that no two can stand in for each other.
+CASES = {
+    "sgd": ("SGD", {}),
+    "sgd, weight decay": ("SGD", dict(weight_decay=0.3)),
+    "sgd, momentum": ("SGD", dict(momentum=0.8)),
+    "sgd, momentum, dampening": ("SGD", dict(momentum=0.8, dampening=0.4, weight_decay=0.3)),
+    "sgd, nesterov": ("SGD", dict(momentum=0.8, weight_decay=0.3, nesterov=True)),
+    "adam": ("Adam", dict(betas=(0.7, 0.9), eps=0.01)),
+    "adam, weight decay": ("Adam", dict(betas=(0.7, 0.9), eps=0.01, weight_decay=0.3)),
+    "adam, amsgrad": ("Adam", dict(betas=(0.7, 0.4), eps=0.01, weight_decay=0.3, amsgrad=True)),
+    "adamw": ("AdamW", dict(betas=(0.7, 0.9), eps=0.01, weight_decay=0.3)),
+    "adamw, amsgrad": ("AdamW", dict(betas=(0.7, 0.4), eps=0.01, weight_decay=0.3, amsgrad=True)),
+    "rmsprop": ("RMSprop", dict(alpha=0.7, eps=0.01)),
+    "rmsprop, weight decay": ("RMSprop", dict(alpha=0.7, eps=0.01, weight_decay=0.3)),
+    "rmsprop, momentum": ("RMSprop", dict(alpha=0.7, eps=0.01, momentum=0.8)),
+    "rmsprop, centred": ("RMSprop", dict(alpha=0.7, eps=0.01, centered=True)),
+    "rmsprop, all": ("RMSprop", dict(alpha=0.7, eps=0.01, weight_decay=0.3, momentum=0.8, centered=True)),
+}
+
+
+def draw(shape, dtype=np.float64):
+    """A parameter and its gradient at each step."""
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(shape).astype(dtype) for _ in range(1 + STEPS)]
+
+
+def run(kernels, case, param, grads):
+    """The parameter after each step, and the state after the last."""
+    name, options = CASES[case]
+    options = dict(lr=0.1, weight_decay=0.0) | options
+    param = param.copy(order="K")
+    empty, zeros = (lambda wanted: np.full_like(param, np.nan) if wanted else None), (lambda wanted: np.zeros_like(param) if wanted else None)
+    after = []
+    if name == "SGD":
+        options = dict(momentum=0.0, dampening=0.0, nesterov=False) | options
+        state = [empty(options["momentum"])]  # holds nothing before the first step, and so may hold anything
+    elif name == "RMSprop":
+        options = dict(momentum=0.0) | options
+        state = [zeros(True), zeros(options.pop("centered", False)), zeros(options["momentum"])]
+    else:
+        beta1, beta2 = options.pop("betas")
+        options |= dict(beta1=beta1, beta2=beta2, decoupled=name == "AdamW")
+        state = [zeros(True), zeros(True), zeros(options.pop("amsgrad", False))]
+    for step, grad in enumerate(grads, 1):
+        options |= {"SGD": dict(first=step == 1), "RMSprop": {}}.get(name, dict(step=step))
+        update = {"SGD": kernels.sgd_, "RMSprop": kernels.rmsprop_}.get(name, kernels.adam_)
+        assert update(param, grad, *state, **options) is None
+        after.append(param.copy())
+    return after, state
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_reference_takes_pytorchs_steps(case):
+    """Stored parameters after each of four steps. Kills: a wrong or forgotten option, bias correction, order of operations, decay applied to the wrong term."""
+    param, *grads = draw((5, 3))
+    expected = np.load(VECTORS)[case]
+    after, _ = run(backend("reference").optim, case, param, grads)
+    for step in range(STEPS):
+        close(after[step], expected[step], length=4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", CASES)
+def test_cpu_agrees_with_the_reference(case, dtype):
+    """More weights than a tile, and not a multiple of it. Kills: any slip in a fused formula, a state that is not updated, tiles lost, repeated or too long."""
+    param, *grads = draw((3, 1373), dtype)
+    after, state = run(backend("cpu").optim, case, param, grads)
+    expected, expected_state = run(backend("reference").optim, case, param, grads)
+    assert after[-1].dtype == dtype
+    close(after[-1], expected[-1], length=4 * STEPS)
+    for ours, theirs in zip(state, expected_state):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            close(ours, theirs, length=4 * STEPS)
+
+
+@pytest.mark.parametrize("case", ["sgd, nesterov", "adamw, amsgrad", "rmsprop, all"])
+def test_any_strides_are_updated_in_place(case):
+    """Transposed parameters, and gradients in another order than the parameter. Kills: updating a contiguous copy, pairing elements by memory instead of index."""
+    param, *grads = draw((4, 6))
+    expected, _ = run(backend("reference").optim, case, param, grads)
+    for p, gs in ((param.T.copy().T, grads), (param, [grad.T.copy().T for grad in grads])):
+        after, _ = run(backend("cpu").optim, case, p, gs)
+        close(after[-1], expected[-1])
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (1,)])
+def test_smallest_parameters(shape):
+    """A number, nothing, one weight. Kills: an absent state taken for an empty one, a crash without tiles."""
+    param, *grads = draw(shape)
+    param, grads = np.asarray(param), [np.asarray(grad) for grad in grads]
+    for case in ("sgd, nesterov", "adam, amsgrad", "rmsprop, all"):
+        after, _ = run(backend("cpu").optim, case, param, grads)
+        close(after[-1], run(backend("reference").optim, case, param, grads)[0][-1])
+
+
+def test_one_thread_and_two_give_the_same_bits():
+    param, *grads = draw(50_000, np.float32)
+    most = runtime.get_num_threads()
+    results = []
+    for threads in (1, most):
+        runtime.set_num_threads(threads)
+        results.append([run(backend("cpu").optim, case, param, grads)[0][-1] for case in ("sgd, nesterov", "adam, amsgrad", "rmsprop, all")])
+    np.testing.assert_array_equal(*results)
