@@ -61,6 +61,18 @@ def test_the_layer_and_the_step_are_named(tmp_path):
             np.testing.assert_array_equal(tensor.array, saved.model[name].array)
 
 
+def test_the_diagnosis_drops_out_what_the_step_did(tmp_path):
+    """Kills: looking for a NaN with another dropout mask than the one that made it."""
+    class BreaksOnZero(nn.Module):
+        def forward(self, x):
+            return x + 1 / abs(x[0, 0] * self.training + 1 - self.training)
+
+    model = make_model()
+    model[4] = nn.Sequential(nn.Linear(64, 64), nn.Dropout(0.2), BreaksOnZero())
+    with pytest.raises(NotFiniteError, match=r"it first appears in the output of 4\.2 \(BreaksOnZero\)"):
+        make_trainer(tmp_path / "run", model=model, lr=1e-6).run()
+
+
 def test_a_gradient_that_overflows(tmp_path):
     """Kills: looking at the loss alone, so that the weights become infinite and the next step is blamed."""
     class Layer(nn.Module):

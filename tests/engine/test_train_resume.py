@@ -1,4 +1,5 @@
 """A run that stops at any moment goes on as if it had not: the same bits in every weight, the same metrics."""
+import math
 import os
 import signal
 
@@ -7,7 +8,8 @@ import pytest
 from tiny_run import BATCHES, EPOCHS, make_trainer, timeless
 
 import tinycnn
-from tinycnn.train import Interrupted, checkpoint
+from tinycnn import nn
+from tinycnn.train import Interrupted, checkpoint, trainer
 from tinycnn.train.progress import Progress
 
 
@@ -87,12 +89,39 @@ def uninterrupted(tmp_path_factory):
 def test_the_same_run_twice_is_the_same_run(uninterrupted, tmp_path):
     """Kills: a seed that is not used, an order of images or a crop that depends on the moment, a checkpoint with times in its weights."""
     again = make_trainer(tmp_path / "again")
+    again.model.eval()  # somebody looked at it before
     again.run()
     assert_same(uninterrupted, again)
     lines = again.log.read()
     assert [line["step"] for line in lines if line["kind"] == "step"] == list(range(2, EPOCHS * BATCHES + 1, 2))
     assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == [1, 2, 3]
-    assert lines[0]["lr"] > lines[-1]["lr"] > 0
+
+
+def test_schedules_by_step_by_epoch_and_by_score(tmp_path):
+    """The learning rates of the log by the formulas. Kills: a schedule that is not stepped, or at the wrong time, or without the score; the rate of the next step
+    in the line of this one."""
+    run = make_trainer(tmp_path / "run", lr=0.02, epochs=5, log_every=1)
+    run.run()
+    factor, best = 1.0, 0.0
+    for line in run.log.read():
+        epochs_done = line["epoch"] - 1
+        cosine = (1 + math.cos(math.pi * (line["step"] - 1) / (2 * EPOCHS * BATCHES))) / 2
+        assert line["lr"] == pytest.approx(0.02 * cosine * 0.5 ** (epochs_done // 2) * factor, rel=1e-9)
+        if line["kind"] == "epoch" and line["test_accuracy"] > best:
+            best = line["test_accuracy"]
+        elif line["kind"] == "epoch":
+            factor /= 2
+    assert 0.5**5 < factor < 1  # both happened
+
+
+def test_the_best_epoch_is_the_first_of_equals(tmp_path, monkeypatch):
+    """Kills: the last of equals as the best."""
+    written = []
+    monkeypatch.setattr(trainer, "save", lambda path, *_: written.append(path.name))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    run = make_trainer(tmp_path / "run", model=model, lr=0.0, checkpoint_every=1000)
+    run.run()
+    assert written == ["best.safetensors"] + ["last.safetensors"] * EPOCHS
 
 
 def test_workers_change_nothing(uninterrupted, tmp_path):

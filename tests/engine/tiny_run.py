@@ -42,8 +42,8 @@ def make_trainer(folder, lr=0.05, epochs=EPOCHS, progress=None, optimizer="SGD",
     test = DataLoader(images(12, 1), 5, transform=plain)
     how = {"SGD": {"momentum": 0.9, "weight_decay": 1e-3}, "Adam": {}}[optimizer]
     optimizer = getattr(optim, optimizer)(model.parameters(), lr=lr, **how)
-    schedule = Schedule([(lr_scheduler.CosineAnnealingLR(optimizer, 2 * EPOCHS * BATCHES), "step"), (lr_scheduler.StepLR(optimizer, 2), "epoch"),
-                         (lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=0), "epoch")])
+    schedule = Schedule([(lr_scheduler.CosineAnnealingLR(optimizer, 2 * EPOCHS * BATCHES), "step"), (lr_scheduler.StepLR(optimizer, 2, gamma=0.5), "epoch"),
+                         (lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=0, eps=0), "epoch")])
     average = WeightAverage(model, start=2)
     config = {"model": "tiny", "classes": ["a", "b", "c"]}
     return Trainer(model, ClassificationLoss(), optimizer, schedule, train, test, epochs, folder, config, progress or Progress(quiet=True), average,
