@@ -34,8 +34,20 @@ def _fill_rows(y, x, source, start, stop, skip, value):
     for tile in prange((rows + per_tile - 1) // per_tile):
         for i in range(tile * per_tile, min(rows, (tile + 1) * per_tile)):
             if source[i] < 0:
-                y[i] = value
+                _fill(y[i], value)
             else:
-                y[i, :start] = value
-                y[i, start:stop] = x[source[i], skip:skip + stop - start]
-                y[i, stop:] = value
+                _fill(y[i, :start], value)
+                _copy(y[i, start:stop], x[source[i], skip:])
+                _fill(y[i, stop:], value)
+
+
+@jit
+def _fill(y, value):
+    for i in range(y.size):
+        y[i] = value
+
+
+@jit
+def _copy(y, x):
+    for i in range(y.size):
+        y[i] = x[i]
