@@ -135,17 +135,19 @@ def test_a_schedule_continues_from_its_state_dict(case):
         np.testing.assert_array_equal(history(optimizer, [scheduler], EPOCHS - stop), straight[stop:])
 
 
-def test_a_schedule_continues_from_last_epoch():
-    """PyTorch's other way. Kills: the initial rate taken from the decayed one; a first rate set again."""
+@pytest.mark.parametrize("make", [lambda o, last: lr_scheduler.StepLR(o, 3, last_epoch=last), lambda o, last: lr_scheduler.LinearLR(o, 0.1, 1.0, 6, last)],
+                         ids=["StepLR", "LinearLR"])
+def test_a_schedule_continues_from_last_epoch(make):
+    """PyTorch's other way. Kills: the initial rate taken from the decayed one; the first epoch's factor applied again."""
     optimizer = optimizer_of(tinycnn)
-    straight = history(optimizer, [lr_scheduler.StepLR(optimizer, 3)])
+    straight = history(optimizer, [make(optimizer, -1)])
     optimizer = optimizer_of(tinycnn)
-    history(optimizer, [lr_scheduler.StepLR(optimizer, 3)], 4)
+    history(optimizer, [make(optimizer, -1)], 4)
     resumed = optimizer_of(tinycnn)
     resumed.load_state_dict(optimizer.state_dict())
-    np.testing.assert_allclose(history(resumed, [lr_scheduler.StepLR(resumed, 3, last_epoch=3)], 6), straight[4:11], rtol=1e-9)
+    np.testing.assert_allclose(history(resumed, [make(resumed, 3)], 6), straight[4:11], rtol=1e-9)
     with pytest.raises(KeyError, match="initial_lr"):
-        lr_scheduler.StepLR(optimizer_of(tinycnn), 3, last_epoch=3)
+        make(optimizer_of(tinycnn), 3)
 
 
 # ---- on a plateau

@@ -280,6 +280,30 @@ def test_backward_hooks_may_replace_the_gradient():
         net(x).sum().backward()
 
 
+def test_backward_hooks_on_a_layer_that_works_in_place():
+    """What went into the layer is still what its history says. Kills: a boundary that hands out the input's own memory, and silently wrong gradients."""
+    layer = nn.ReLU(inplace=True)
+    layer.register_full_backward_hook(lambda layer, dx, dy: None)
+    w = tinycnn.tensor([-1.0, 2.0], requires_grad=True)
+    x = w * 1
+    y = layer(x)
+    total = (x + 10 * y).sum()
+    assert total.item() == -1 + 2 + 20
+    total.backward()
+    np.testing.assert_array_equal(w.grad.numpy(), [1, 11])
+
+
+def test_a_parameter_shares_the_memory_of_its_data():
+    """As in PyTorch: tied weights are made so. Kills: a copy; a version counter of its own."""
+    data = tinycnn.ones(2)
+    parameter = nn.Parameter(data)
+    frozen = nn.Parameter(data, requires_grad=False)
+    data.fill_(3.0)
+    assert parameter.detach().numpy().sum() == 6 and parameter.version is data.version
+    assert parameter.requires_grad and not frozen.requires_grad and not data.requires_grad
+    assert repr(parameter).startswith("Parameter containing:\ntensor(")
+
+
 # ---- containers
 
 def test_sequential_is_a_list_of_steps():

@@ -150,6 +150,16 @@ def test_groups_have_options_of_their_own():
     assert "weight_decay: 1.0" in repr(optimiser) and "Parameter Group 2" in repr(optimiser)
 
 
+def test_options_are_loaded_with_the_state():
+    """Kills: the new optimiser's options over the saved ones: a learning rate that starts anew."""
+    saved = optim.SGD([{"params": leaf(1)}, {"params": leaf(1), "lr": 0.5}], 0.1, 0.9).state_dict()
+    optimiser = optim.SGD([{"params": leaf(1)}, {"params": leaf(1)}], 3.0)
+    parameters = [group["params"] for group in optimiser.param_groups]
+    optimiser.load_state_dict(saved)
+    assert [(group["lr"], group["momentum"]) for group in optimiser.param_groups] == [(0.1, 0.9), (0.5, 0.9)]
+    assert [group["params"] for group in optimiser.param_groups] == parameters
+
+
 def test_what_has_no_gradient_is_left_alone():
     """Neither decay nor momentum moves it, and it gets no state. Kills: None taken for zero."""
     a, b = (tinycnn.tensor([1.0], requires_grad=True) for _ in range(2))
@@ -229,6 +239,7 @@ WRONG = {
     "not a tensor": (lambda: optim.Adam([np.ones(3)]), TypeError, "parameter 0 is not a tensor but ndarray"),
     "not a leaf": (lambda: optim.Adam([leaf(3) * 2]), ValueError, "only leaves"),
     "twice": (lambda: optim.SGD([{"params": [p]} for p in [leaf(3)] * 2], 0.1), ValueError, "given twice"),
+    "twice in one group": (lambda: optim.SGD([leaf(3)] * 2, 0.1), ValueError, "given twice"),
     "no params in a group": (lambda: optim.SGD([{"lr": 1.0}]), TypeError, '"params"'),
     "unknown option": (lambda: optim.SGD([{"params": [leaf(1)], "momentun": 1.0}]), ValueError, "'momentun'.* momentum"),
     "lr": (lambda: optim.SGD([leaf(1)], -0.1), ValueError, "lr is -0.1"),

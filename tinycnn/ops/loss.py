@@ -39,8 +39,8 @@ def target_distribution(x, target, weight, ignore_index, label_smoothing):
         return where((target != ignore_index).unsqueeze(1), q, 0.0)
 
 
-def cross_entropy(x, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
-    """-log softmax(x)[target], for scores x (N, C, *) and class numbers (N, *); or, for probabilities of x's shape, -sum of target * log softmax(x).
+def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    """-log softmax(input)[target], for scores (N, C, *) and class numbers (N, *); or, for probabilities of the scores' shape, -sum of target * log softmax(input).
 
     weight: a factor per class. Targets equal to ignore_index count nothing. label_smoothing: the share of the target that is spread evenly over all classes.
     reduction: "mean" (weighted by the targets' weights; ignored ones do not count), "sum", or "none" for one loss per target.
@@ -48,10 +48,10 @@ def cross_entropy(x, target, weight=None, *, ignore_index=-100, reduction="mean"
     _check_reduction("cross_entropy", reduction)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}; it must be between 0 and 1")
-    _check_scores("cross_entropy", x, weight)
+    _check_scores("cross_entropy", input, weight)
     if target.is_floating:
-        return _cross_entropy_of_probabilities(x, target, weight, reduction, label_smoothing)
-    x, target, restore = _batched("cross_entropy", x, target, ignore_index)
+        return _cross_entropy_of_probabilities(input, target, weight, reduction, label_smoothing)
+    x, target, restore = _batched("cross_entropy", input, target, ignore_index)
     losses = CrossEntropy.apply(x, target, weight, int(ignore_index), float(label_smoothing))
     return restore(_reduced(losses, target, weight, ignore_index, reduction))
 
@@ -69,11 +69,11 @@ def _cross_entropy_of_probabilities(x, target, weight, reduction, label_smoothin
     return losses if reduction == "none" else losses.sum() if reduction == "sum" else losses.mean()
 
 
-def nll_loss(x, target, weight=None, *, ignore_index=-100, reduction="mean"):
-    """-x[target], for log-probabilities x (N, C, *) and class numbers (N, *); options as for cross_entropy."""
+def nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean"):
+    """-input[target], for log-probabilities (N, C, *) and class numbers (N, *); options as for cross_entropy."""
     _check_reduction("nll_loss", reduction)
-    _check_scores("nll_loss", x, weight)
-    x, target, restore = _batched("nll_loss", x, target, ignore_index)
+    _check_scores("nll_loss", input, weight)
+    x, target, restore = _batched("nll_loss", input, target, ignore_index)
     counted = target != ignore_index
     classes = where(counted, target, 0)
     losses = -x.gather(1, classes.unsqueeze(1)).squeeze(1)
@@ -81,12 +81,12 @@ def nll_loss(x, target, weight=None, *, ignore_index=-100, reduction="mean"):
     return restore(_reduced(where(counted, losses, 0.0), target, weight, ignore_index, reduction))
 
 
-def mse_loss(x, target, *, reduction="mean"):
-    """(x - target)^2"""
+def mse_loss(input, target, *, reduction="mean"):
+    """(input - target)^2"""
     _check_reduction("mse_loss", reduction)
-    if x.shape != target.shape:
-        raise ValueError(f"mse_loss: the input is {x.shape} and the target {target.shape}; they must have the same shape (broadcasting here is mostly a mistake)")
-    losses = (x - target) ** 2
+    if input.shape != target.shape:
+        raise ValueError(f"mse_loss: the input is {input.shape} and the target {target.shape}; they must have the same shape (broadcasting here is mostly a mistake)")
+    losses = (input - target) ** 2
     return losses if reduction == "none" else losses.sum() if reduction == "sum" else losses.mean()
 
 
