@@ -13,7 +13,7 @@ from numba import prange
 
 from ..runtime import contiguous, jit
 
-TILE = 256  # places to a tile: 96 channels of them are 100 KB in float32
+TILE = 1024  # places to a tile: smaller ones lose time between the loops; larger ones gain nothing
 
 
 def forward(x, size, alpha, beta, k):

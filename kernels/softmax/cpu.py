@@ -9,6 +9,7 @@ from numba import prange
 from ..runtime import contiguous, jit
 
 ROWS = 8  # to a tile
+SUM = {"reassoc"}  # lets a sum's additions be regrouped into vectors; NaN and infinity stay what they are
 
 
 def softmax(x, axis):
@@ -46,7 +47,7 @@ def _softmax(x, y):
     for tile in prange((len(x) + ROWS - 1) // ROWS):
         for i in range(tile * ROWS, min(len(x), (tile + 1) * ROWS)):
             total = _exponentials(x[i], _maximum(x[i]), y[i])
-            _scale(y[i], y.dtype.type(1 / total))
+            _divide(y[i], y.dtype.type(total))
 
 
 @jit(parallel=True)
@@ -62,10 +63,7 @@ def _log_softmax(x, y):
 def _softmax_backward(dy, y, dx):
     for tile in prange((len(y) + ROWS - 1) // ROWS):
         for i in range(tile * ROWS, min(len(y), (tile + 1) * ROWS)):
-            total = 0.0
-            for j in range(y.shape[1]):
-                total += dy[i, j] * y[i, j]
-            common = y.dtype.type(total)
+            common = y.dtype.type(_sum_of_products(dy[i], y[i]))
             for j in range(y.shape[1]):
                 dx[i, j] = y[i, j] * (dy[i, j] - common)
 
@@ -74,19 +72,18 @@ def _softmax_backward(dy, y, dx):
 def _log_softmax_backward(dy, y, dx):
     for tile in prange((len(y) + ROWS - 1) // ROWS):
         for i in range(tile * ROWS, min(len(y), (tile + 1) * ROWS)):
-            total = 0.0
+            total = y.dtype.type(_sum(dy[i]))
             for j in range(y.shape[1]):
-                total += dy[i, j]
-            common = y.dtype.type(total)
-            for j in range(y.shape[1]):
-                dx[i, j] = dy[i, j] - np.exp(y[i, j]) * common
+                dx[i, j] = dy[i, j] - np.exp(y[i, j]) * total
 
 
 @jit
 def _maximum(x):
+    """The largest element. It may miss a NaN; the sum of the exponentials will not."""
     largest = x[0]
     for j in range(1, x.size):
-        largest = x[j] if x[j] > largest or x[j] != x[j] else largest
+        if x[j] > largest:
+            largest = x[j]
     return largest
 
 
@@ -101,12 +98,28 @@ def _exponentials(x, shift, y):
 
 
 @jit
-def _scale(y, factor):
+def _divide(y, total):
     for j in range(y.size):
-        y[j] *= factor
+        y[j] /= total
 
 
 @jit
 def _subtract(x, a, b, y):
     for j in range(x.size):
         y[j] = x[j] - a - b
+
+
+@jit(fastmath=SUM)
+def _sum(a):
+    total = 0.0
+    for i in range(a.size):
+        total += a[i]
+    return total
+
+
+@jit(fastmath=SUM)
+def _sum_of_products(a, b):
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
