@@ -24,7 +24,7 @@ LLVM_ELEMENT = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 INDEX = ir.IntType(32)
 
 
-def _width_and_registers():
+def width_and_registers():
     """(float32 lanes of a vector register, number of such registers) of this machine, or as TINYCNN_SIMD_WIDTH has it."""
     try:
         has = llvmlite.binding.get_host_cpu_features()
@@ -37,7 +37,7 @@ def _width_and_registers():
     return int(asked or (16 if has.get("avx512vl") else 8 if has.get("avx2") else 4)), 32 if many else 16
 
 
-WIDTH, REGISTERS = _width_and_registers()
+WIDTH, REGISTERS = width_and_registers()
 
 
 class Vector(types.Type):

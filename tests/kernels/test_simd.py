@@ -1,0 +1,148 @@
+"""The vectors and tiles that kernels are written in, against NumPy; and at other widths than this machine's."""
+import os
+import subprocess
+import sys
+
+import llvmlite.binding
+import numpy as np
+import pytest
+from tolerance import close
+
+from tinycnn.kernels.runtime import jit
+from tinycnn.kernels.simd import tile, vector
+
+DTYPES = [np.float32, np.float64]
+
+
+@jit
+def arithmetic(a, b, c, out):
+    """Each operation on the vectors at offset 1 of a, b, c; the results one after the other."""
+    L = vector.lanes(a)
+    x, y, z = vector.load(a, 1), vector.load(b, 1), vector.load(c, 1)
+    vector.store(out, 0, vector.add(x, y))
+    vector.store(out, L, vector.sub(x, y))
+    vector.store(out, 2 * L, vector.mul(x, y))
+    vector.store(out, 3 * L, vector.fma(x, y, z))
+    vector.store(out, 4 * L, vector.maximum(x, y))
+    vector.store(out, 5 * L, vector.broadcast(a, 2))
+    vector.store(out, 6 * L, vector.splat(a[3]))
+    vector.store(out, 7 * L, vector.zero(a))
+    out[8 * L] = vector.total(x)
+    return L
+
+
+@jit
+def parts(a, count, out):
+    vector.store(out, 0, vector.load_part(a, 1, count))
+    vector.store_part(out, 2 * vector.lanes(a), count, vector.load(a, 1))
+
+
+@jit
+def outer(a, b, c, columns):
+    """A 4 x (2 vectors) tile: the outer product of every third of a from 1 on with b from 2 on, twice, added to c (rows 50 apart, from 3 on)."""
+    sums = tile.zero_tile(a, 4, 2)
+    sums = tile.add_outer(sums, a, 1, 3, b, 2)
+    sums = tile.add_outer(sums, a, 1, 3, b, 2)
+    tile.prefetch_tile(sums, c, 3, 50)
+    tile.store_tile(tile.add_stored(sums, c, 3, 50, columns), c, 3, 50, columns)
+
+
+@jit
+def turn(a, out):
+    L = vector.lanes(a)
+    tile.store_tile(tile.transpose(tile.load_square(a, 1, 20)), out, 0, L, L)
+
+
+def draw(dtype, n=400, seed=0):
+    return np.random.default_rng(seed).standard_normal(n).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arithmetic(dtype):
+    """Kills: operands exchanged, an operation for another, an offset ignored, a broadcast of the wrong element, a lane left out of the sum."""
+    a, b, c = (draw(dtype, seed=seed) for seed in range(3))
+    out = np.full(200, np.nan, dtype)
+    L = arithmetic(a, b, c, out)
+    assert L == max(1, vector.WIDTH * 4 // dtype().itemsize)
+    x, y, z = a[1:1 + L], b[1:1 + L], c[1:1 + L]
+    expected = [x + y, x - y, x * y, x * y + z, np.maximum(x, y), np.full(L, a[2]), np.full(L, a[3]), np.zeros(L)]
+    for i, values in enumerate(expected):
+        close(out[i * L:(i + 1) * L], values)
+    close(out[8 * L], x.sum(), L)
+    assert np.isnan(out[8 * L + 1:]).all()
+
+
+def test_maximum_takes_the_second_operand_where_one_is_not_a_number():
+    """What lets relu(x) = maximum(0, x) pass NaN on. Kills: the operands of the comparison or of the choice exchanged."""
+    out = np.zeros(200)
+    L = arithmetic(np.zeros(20), np.full(20, np.nan), np.zeros(20), out)
+    assert np.isnan(out[4 * L:5 * L]).all()
+    arithmetic(np.full(20, np.nan), np.ones(20), np.zeros(20), out)
+    np.testing.assert_array_equal(out[4 * L:5 * L], 1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_parts_touch_nothing_behind(dtype):
+    """Every count from none to all lanes. Kills: one lane too many or too few, rubbish in place of zeros."""
+    a = draw(dtype)
+    L = arithmetic(a, a, a, np.empty(200, dtype))
+    for count in range(L + 1):
+        out = np.full(4 * L, 9, dtype)
+        parts(a, count, out)
+        inside = np.arange(L) < count
+        np.testing.assert_array_equal(out[:L], np.where(inside, a[1:1 + L], 0))
+        np.testing.assert_array_equal(out[2 * L:3 * L], np.where(inside, a[1:1 + L], 9))
+        np.testing.assert_array_equal(out[3 * L:], 9)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_tile_adds_outer_products(dtype):
+    """Whole rows, and rows that end within the second vector. Kills: a stride or offset ignored, rows for columns, sums lost, writing past the last column."""
+    a, b = draw(dtype, 20), draw(dtype, 40, seed=1)
+    L = arithmetic(b, b, b, np.empty(200, dtype))
+    for columns in {2 * L, 2 * L - 1, L + 1}:
+        c = draw(dtype, 200, seed=2)
+        expected = c.copy()
+        inside = np.lib.stride_tricks.as_strided(expected[3:], (4, columns), (50 * c.itemsize, c.itemsize))
+        inside += 2 * a[1:11:3, None] * b[2:2 + columns]
+        outer(a, b, c, columns)
+        close(c, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transpose(dtype):
+    """Kills: any exchange of the wrong lanes, which other sizes of vector may hide: see the last test."""
+    a = draw(dtype)
+    L = arithmetic(a, a, a, np.empty(200, dtype))
+    out = np.full(L * L, np.nan, dtype)
+    turn(a, out)
+    np.testing.assert_array_equal(out.reshape(L, L), np.lib.stride_tricks.as_strided(a[1:], (L, L), (a.itemsize, 20 * a.itemsize)))
+
+
+def test_width_follows_the_machine(monkeypatch):
+    """Kills: a wrong width or number of registers for a kind of machine, the variable ignored, a width that does not exist accepted."""
+    monkeypatch.delenv("TINYCNN_SIMD_WIDTH", raising=False)
+    machines = [(dict(sse2=True, avx2=True, avx512vl=True), (16, 32)), (dict(sse2=True, avx2=True), (8, 16)), (dict(sse2=True), (4, 16)),
+                (dict(neon=True), (4, 32)), (None, (4, 16))]
+    for features, expected in machines:
+        def host(features=features):
+            if features is None:
+                raise RuntimeError("unknown host")
+            return features
+        monkeypatch.setattr(llvmlite.binding, "get_host_cpu_features", host)
+        assert vector.width_and_registers() == expected
+    monkeypatch.setenv("TINYCNN_SIMD_WIDTH", "8")
+    assert vector.width_and_registers() == (8, 16)
+    monkeypatch.setenv("TINYCNN_SIMD_WIDTH", "5")
+    with pytest.raises(ValueError, match="TINYCNN_SIMD_WIDTH is '5'.* 1, 4, 8 or 16"):
+        vector.width_and_registers()
+
+
+@pytest.mark.parametrize("width", [width for width in (4, 1) if width != vector.WIDTH])
+def test_other_widths(width):
+    """All of the above in a process whose vectors are narrower: the split and the scalar code. Kills: anything that holds for 16 lanes only."""
+    if os.environ.get("TINYCNN_SIMD_WIDTH"):
+        pytest.skip("this is that process")
+    run = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__], env=os.environ | {"TINYCNN_SIMD_WIDTH": str(width)},
+                         capture_output=True, text=True, cwd=os.path.dirname(__file__) + "/../..")
+    assert run.returncode == 0, run.stdout[-3000:]
