@@ -3,7 +3,7 @@
 Every algorithm is a module with the reference's three functions and one more:
 
     forward(x, w, bias, geometry)    input_grad(dy, w, x_shape, geometry)    weight_grad(dy, x, w_shape, geometry)
-    cost(form, problem, dtype)       a model of the seconds it takes on one core; math.inf for what it cannot do.  form: the name of one of the three
+    cost(form, n, geometry, dtype)   a model of the seconds it takes on one core; math.inf for what it cannot do.  form: one of FORMS, n: the Sizes
 
 The cheapest by that model is taken: a function of shape and dtype alone, so the choice (and with it every bit of the result) never depends on timing or on the
 number of threads. `explain` prints the model's figures. A caller overrules the model with `algorithm="direct"`, a user with TINYCNN_CONV=direct in the
@@ -13,40 +13,15 @@ import os
 from functools import lru_cache
 from importlib import import_module
 from math import inf
-from typing import NamedTuple
 
-from .geometry import Geometry
+from .sizes import sizes
+from .tiles import FORMS
 
 #           name        module
 ALGORITHMS = {
     "direct": "direct",
+    "im2col": "im2col",
 }
-FORMS = ("forward", "input_grad", "weight_grad")
-
-
-class Problem(NamedTuple):
-    """All sizes of one convolution."""
-
-    N: int
-    C: int
-    H: int
-    W: int
-    K: int
-    R: int
-    S: int
-    P: int
-    Q: int
-    geometry: Geometry
-
-    @property
-    def flops(self):
-        """Multiplications and additions, of any of the three forms."""
-        return 2 * self.N * self.K * self.P * self.Q * (self.C // self.geometry.groups) * self.R * self.S
-
-
-def problem(x_shape, w_shape, geometry):
-    """The Problem of filters (K, C/groups, R, S) on images (N, C, H, W). Raises ValueError where the filter does not fit."""
-    return Problem(*x_shape, w_shape[0], *w_shape[2:], *geometry.output_size(x_shape[2:], w_shape[2:]), geometry)
 
 
 def algorithm_module(name):
@@ -65,22 +40,22 @@ def choose(form, x_shape, w_shape, geometry, dtype, algorithm=None):
 @lru_cache(maxsize=4096)
 def _choose(form, x_shape, w_shape, geometry, dtype, algorithm, preferred):
     """The name of the algorithm: the one asked for, the one preferred if it can, or the cheapest."""
-    size = problem(x_shape, w_shape, geometry)
+    n = sizes(x_shape, w_shape, geometry)
     if algorithm is not None:
-        if algorithm_module(algorithm).cost(form, size, dtype) == inf:
-            raise ValueError(f"convolution: the algorithm {algorithm!r} cannot do the {form} of {size} in {dtype}")
+        if algorithm_module(algorithm).cost(form, n, geometry, dtype) == inf:
+            raise ValueError(f"convolution: the algorithm {algorithm!r} cannot do the {form} of {n} with {geometry} in {dtype}")
         return algorithm
-    if preferred and algorithm_module(preferred).cost(form, size, dtype) < inf:
+    if preferred and algorithm_module(preferred).cost(form, n, geometry, dtype) < inf:
         return preferred
-    return min(ALGORITHMS, key=lambda name: algorithm_module(name).cost(form, size, dtype))
+    return min(ALGORITHMS, key=lambda name: algorithm_module(name).cost(form, n, geometry, dtype))
 
 
 def explain(x_shape, w_shape, geometry, dtype):
     """The model's figures as text: for each form, every algorithm with its predicted milliseconds on one core, the chosen one starred."""
-    size = problem(tuple(x_shape), tuple(w_shape), geometry)
-    lines = [f"{size.flops / 1e9:.3g} GFLOP"]
+    n = sizes(tuple(x_shape), tuple(w_shape), geometry)
+    lines = [f"{n.flops / 1e9:.3g} GFLOP"]
     for form in FORMS:
-        costs = {name: 1e3 * algorithm_module(name).cost(form, size, dtype) for name in ALGORITHMS}
+        costs = {name: 1e3 * algorithm_module(name).cost(form, n, geometry, dtype) for name in ALGORITHMS}
         best = min(costs, key=costs.get)
         lines.append(f"{form:12}" + "".join(f"  {name} {milliseconds:.3g} ms{'*' if name == best else ' '}" for name, milliseconds in costs.items()))
     return "\n".join(lines)

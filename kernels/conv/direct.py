@@ -20,14 +20,15 @@ import numpy as np
 from numba import prange
 
 from ..runtime import contiguous, jit
+from ..unfold.tile import span
 
 REASSOCIATE = {"reassoc", "nsz", "contract"}  # fastmath that lets a sum be cut into vectors, and still respects NaN and infinity
 RATE = 6e9  # FLOP/s of one core on long rows
 
 
-def cost(form, problem, dtype):
+def cost(form, n, geometry, dtype):
     """Rows of 16 or so elements cost about the same as shorter ones."""
-    return problem.flops / RATE * (1 + 8 / problem.Q) * (dtype.itemsize / 4)
+    return n.flops / RATE * (1 + 8 / n.Q) * (dtype.itemsize / 4)
 
 
 def forward(x, w, bias, geometry):
@@ -114,14 +115,6 @@ def _weight_grad(dy, x, dw, stride, padding, dilation, groups):
                         if 0 <= h < H:
                             total += _dot(dy[n, k, p, first:end], x[n, channel, h, first * stride[1] + shift:], stride[1])
                 dw[k, c, r, s] = total
-
-
-@jit
-def span(positions, length, stride, shift):
-    """The positions q in range(positions) with 0 <= q*stride + shift < length, as (first, end). Empty: (0, 0)."""
-    first = max(0, -(shift // stride))  # the smallest q with q*stride >= -shift
-    end = min(positions, (length - 1 - shift) // stride + 1)
-    return (first, end) if first < end else (0, 0)
 
 
 @jit

@@ -1,0 +1,63 @@
+"""How convolution by matrix product is cut up: by shape alone, so that the bits of a result depend on neither threads nor time, and so that scratch is bounded.
+
+The unfolded image has C/G * R*S rows (a row is a channel and a tap) and P*Q columns (positions). A tile of it is `channels` channels, `taps` taps of each, and
+`positions` columns; the filters that it is multiplied by at once are `filters`. The tile and what else a thread needs beside it stay in the second-level cache
+(about a megabyte), and a tile is large enough that the time to fill it is small beside the time to multiply it.
+"""
+from typing import NamedTuple
+
+FORMS = ("forward", "input_grad", "weight_grad")
+ROWS = 288  # about: of the unfolded image, in a tile. 32 channels of 3x3
+POSITIONS = 256  # at most
+FILTERS = 256  # at most, where they take scratch
+TASKS = 16  # wanted, so that threads have something to share out
+PAD = 16  # elements behind each row of a tile, lest rows a power of two apart compete for the same lines of the cache
+SCRATCH = 64 << 20  # bytes, of all threads together
+
+
+class Tiles(NamedTuple):
+    channels: int  # input channels of one group in a tile
+    taps: int  # taps of each: all R*S, unless those of a single channel are too many
+    positions: int
+    filters: int  # filters of one group that it is multiplied by at once
+    splits: int  # parts of the sum over images and positions (weight gradient)
+    unfolds: bool  # whether there is anything to unfold
+    tasks: int  # parts of the work that threads share out
+    scratch: int  # elements that a thread needs
+
+
+def tiles(form, n, geometry):
+    """The Tiles for one of FORMS, of a convolution of Sizes n."""
+    C, K, RS, PQ, G = n.C // n.G, n.K // n.G, n.R * n.S, n.P * n.Q, n.G
+    channels = even(C, max(1, ROWS // RS), 8 if 8 * RS <= 2 * ROWS else 1)
+    taps = even(RS, 2 * ROWS, 8)  # less than all only if channels is 1
+    positions = even(PQ, POSITIONS, 32)
+    filters = even(K, FILTERS, 32)
+    splits = 1
+    columns = channels * taps * (positions + PAD)
+    if form == "forward":
+        images = n.N * G * parts(PQ, positions)
+        filters = even(K, max(64, K * images // TASKS), 8)  # all of them, unless there are few images
+        tasks = images * parts(K, filters)
+        scratch = 2 * columns  # as rows, and as panels
+    elif form == "input_grad":
+        tasks = n.N * G * parts(C, channels)
+        scratch = columns + filters * (positions + PAD)  # and dy as panels
+    else:
+        tasks = G * parts(K, filters) * parts(C, channels) * parts(RS, taps)
+        splits = max(1, min(parts(TASKS, tasks), n.N * parts(PQ, positions)))
+        tasks *= splits
+        scratch = columns + (filters + PAD) * (positions + channels * taps)  # and dy as panels, and their product
+    unfolds = (n.R, n.S) != (1, 1) or geometry.stride != (1, 1) or geometry.padding != (0, 0)
+    return Tiles(channels, taps, positions, filters, splits, unfolds, tasks, scratch)
+
+
+def even(total, most, multiple):
+    """The size of about equal parts of `total`, each at most `most` or little more: a multiple of `multiple` unless one part suffices."""
+    count = parts(total, most)
+    return max(total, 1) if count <= 1 else min(total, parts(parts(total, count), multiple) * multiple)
+
+
+def parts(total, size):
+    """The number of pieces of `size` that cover `total`."""
+    return -(-total // size)

@@ -1,0 +1,27 @@
+"""Scratch memory for kernels: a row for each thread."""
+from contextlib import contextmanager
+
+import numba
+import numpy as np
+
+from .tiles import SCRATCH
+
+LINE = 64  # bytes in a cache line: vectors that cross from one to the next cost double
+
+
+@contextmanager
+def workspace(elements, dtype):
+    """An array (threads, elements), each row at the beginning of a cache line; a kernel takes the row numba.get_thread_id().
+
+    Together they are at most SCRATCH bytes: where a row is so large, or threads so many, that more would be needed, fewer threads run.
+    """
+    row = -(-elements * dtype.itemsize // LINE) * LINE
+    before = numba.get_num_threads()
+    threads = max(1, min(before, SCRATCH // row))
+    memory = np.empty(threads * row + LINE, np.uint8)
+    first = -memory.ctypes.data % LINE
+    numba.set_num_threads(threads)
+    try:
+        yield memory[first:first + threads * row].view(dtype).reshape(threads, row // dtype.itemsize)
+    finally:
+        numba.set_num_threads(before)

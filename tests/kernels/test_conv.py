@@ -1,0 +1,252 @@
+"""Every algorithm for convolution against the reference, and the reference against PyTorch and against what must be true of any convolution."""
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conv_cases import CASES, draw, poisoned_memory
+from tolerance import close
+
+from tinycnn.kernels import backend, runtime
+from tinycnn.kernels.conv import algorithms, reference, tiles
+from tinycnn.kernels.conv.geometry import Geometry
+from tinycnn.kernels.conv.sizes import Sizes, sizes
+from tinycnn.kernels.conv.workspace import workspace
+
+cpu = backend("cpu").conv
+VECTORS = np.load(Path(__file__).parents[1] / "vectors" / "conv.npz")
+ALGORITHMS = list(algorithms.ALGORITHMS)
+
+
+def all_three(implementation, x, w, bias, dy, geometry, **options):
+    """(y, dx, dw)"""
+    return (implementation.forward(x, w, bias, geometry, **options), implementation.input_grad(dy, w, x.shape, geometry, **options),
+            implementation.weight_grad(dy, x, w.shape, geometry, **options))
+
+
+def lengths(x, w, dy):
+    """How many products are added up for an element of y, dx, dw (at most)."""
+    return w[0].size, w.shape[0] * w.shape[2] * w.shape[3], dy[:, 0].size
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------- the reference
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_reference_against_stored_pytorch_vectors(case):
+    """Kills: convolution for cross-correlation; vertical for horizontal in stride, padding or dilation; a wrong channel of a group; a bias forgotten or added to dx;
+    leftover rows of dx missing."""
+    x, w, bias, dy, geometry = draw(case)
+    for name, array, length in zip(("y", "dx", "dw"), all_three(reference, x, w, bias, dy, geometry), lengths(x, w, dy)):
+        close(array, VECTORS[f"{case} / {name}"], length)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_three_kernels_are_one_trilinear_form(case):
+    """<dy, forward(x, w)> = <input_grad(dy, w), x> = <weight_grad(dy, x), w>. Kills: a forgotten flip, stride, dilation or group; overwriting where windows overlap."""
+    x, w, _, dy, geometry = draw(case)
+    y, dx, dw = all_three(reference, x, w, None, dy, geometry)
+    terms = dy.size * w[0].size
+    scale = np.sqrt(terms) + 1e-300
+    close(np.sum(dx * x) / scale + 1, np.sum(dy * y) / scale + 1, terms)
+    close(np.sum(dw * w) / scale + 1, np.sum(dy * y) / scale + 1, terms)
+
+
+def test_one_weight_shifts_the_image():
+    """The meaning itself, on numbers a person can check. Kills: convolution for cross-correlation, rows for columns."""
+    x = np.arange(12.0).reshape(1, 1, 3, 4)
+    w = np.zeros((1, 1, 3, 3))
+    w[0, 0, 0, 2] = 1  # the tap one row up and one column right of the centre
+    y = reference.forward(x, w, None, Geometry(padding=(1, 1)))
+    np.testing.assert_array_equal(y[0, 0], [[0, 0, 0, 0], [1, 2, 3, 0], [5, 6, 7, 0]])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_live_pytorch(case):
+    """The stored vectors are not stale, in values or in the cases they cover."""
+    torch = pytest.importorskip("torch")
+    x, w, bias, dy, geometry = draw(case)
+    X, W, B = (torch.tensor(array, requires_grad=True) for array in (x, w, bias))
+    y = torch.nn.functional.conv2d(X, W, B, *geometry)
+    for name, array in zip(("y", "dx", "dw"), (y, *torch.autograd.grad(y, (X, W), torch.tensor(dy)))):
+        close(VECTORS[f"{case} / {name}"], array.detach().numpy(), max(lengths(x, w, dy)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------- the algorithms
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", CASES)
+def test_algorithm_against_reference(case, dtype, algorithm):
+    """All three forms, with and without bias, in memory full of NaN. Kills: a border one element off; a tile's leftovers forgotten or written twice; scratch or
+    output read before it is written; sums begun from what lay there; a wrong group; a float64 computed in float32."""
+    x, w, bias, dy, geometry = draw(case, dtype)
+    expected = all_three(reference, *(array.astype(np.float64) for array in (x, w, bias, dy)), geometry)
+    with poisoned_memory():
+        answers = all_three(cpu, x, w, bias, dy, geometry, algorithm=algorithm)
+        plain = cpu.forward(x, w, None, geometry, algorithm=algorithm)
+    for answer, truth, length in zip(answers, expected, lengths(x, w, dy)):
+        assert answer.dtype == dtype
+        close(answer, truth, length)
+    close(plain, expected[0] - bias.reshape(-1, 1, 1), w[0].size)
+
+
+# Larger than one tile in each direction in which tiles are cut: too large for PyTorch vectors, small enough for the reference
+LARGE = {
+    "channels, filters": ((2, 70, 5, 6), (260, 70, 3, 3), Geometry((1, 1), (1, 1))),
+    "positions": ((1, 3, 30, 37), (5, 3, 3, 3), Geometry((1, 1), (1, 1))),
+    "positions of a strided filter": ((1, 2, 49, 63), (3, 2, 5, 4), Geometry((2, 2), (2, 1), (1, 2))),
+    "one by one": ((2, 300, 17, 17), (19, 300, 1, 1), Geometry()),
+    "taps": ((1, 2, 30, 31), (3, 2, 28, 27), Geometry((1, 1), (2, 0))),
+    "groups": ((1, 80, 17, 17), (70, 40, 3, 3), Geometry((1, 1), (1, 1), (1, 1), 2)),
+    "images": ((9, 2, 6, 6), (70, 2, 3, 3), Geometry((1, 1), (1, 1))),
+}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("case", LARGE)
+def test_more_than_one_tile(case, algorithm):
+    """Kills: a tile's offset wrong in any direction; a partial sum dropped or counted twice where tiles share an output; the last, smaller tile taken for a whole one."""
+    x_shape, w_shape, geometry = LARGE[case]
+    rng = np.random.default_rng(0)
+    y_shape = (x_shape[0], w_shape[0], *geometry.output_size(x_shape[2:], w_shape[2:]))
+    x, w, bias, dy = (rng.standard_normal(shape) for shape in (x_shape, w_shape, w_shape[:1], y_shape))
+    expected = all_three(reference, x, w, bias, dy, geometry)
+    for answer, truth, length in zip(all_three(cpu, x, w, bias, dy, geometry, algorithm=algorithm), expected, lengths(x, w, dy)):
+        close(answer, truth, length)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_inputs_of_any_layout(algorithm):
+    """Channels-last, reversed, every other element, Fortran order, and weights turned round. Kills: strides taken for those of a C-contiguous array."""
+    rng = np.random.default_rng(0)
+    geometry = Geometry((2, 1), (1, 1))
+    x, dy, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 8, 7, 6), (2, 4, 7, 8), (3, 3, 6, 8)))
+    views = (lambda a: a.transpose(0, 3, 1, 2), lambda a: a.transpose(0, 3, 1, 2)[::-1, :, ::-1], lambda a: np.asfortranarray(a.transpose(0, 3, 1, 2)),
+             lambda a: np.repeat(a.transpose(0, 3, 1, 2), 2, axis=3)[..., ::2])
+    for view in views:
+        arrays = view(x), w.transpose(3, 2, 0, 1), np.ones(16, np.float32)[::2], view(dy)
+        straight = [np.ascontiguousarray(array) for array in arrays]
+        for answer, expected in zip(all_three(cpu, *arrays, geometry, algorithm=algorithm), all_three(cpu, *straight, geometry, algorithm=algorithm)):
+            np.testing.assert_array_equal(answer, expected)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("case", ["plain", "depthwise", "positions", "images", "channels, filters"])
+def test_the_same_bits_on_any_number_of_threads(case, algorithm):
+    """One thread, all threads, all threads again. Kills: sums shared out by the number of threads; two threads that add to one element."""
+    x_shape, w_shape, geometry = (CASES | LARGE)[case]
+    rng = np.random.default_rng(0)
+    y_shape = (x_shape[0], w_shape[0], *geometry.output_size(x_shape[2:], w_shape[2:]))
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in (x_shape, w_shape, w_shape[:1], y_shape)]
+    most, answers = runtime.get_num_threads(), []
+    try:
+        for n in (1, most, most):
+            runtime.set_num_threads(n)
+            answers.append(all_three(cpu, *arrays, geometry, algorithm=algorithm))
+    finally:
+        runtime.set_num_threads(most)
+    for other in answers[1:]:
+        for one, two in zip(answers[0], other):
+            np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_nan_and_infinity_spread_as_far_as_they_are_seen(algorithm):
+    """Kills: arithmetic that assumes there are no NaNs; padding that is multiplied in (0 * inf is NaN); elements read from outside the window."""
+    x, w = np.zeros((1, 1, 5, 40), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    x[0, 0, 0, 0], x[0, 0, 4, 20] = np.inf, np.nan
+    y = cpu.forward(x, w, None, Geometry(padding=(1, 1)), algorithm=algorithm)
+    np.testing.assert_array_equal(y, reference.forward(x, w, None, Geometry(padding=(1, 1))))
+    assert np.isnan(y).sum() == 6 and np.isinf(y).sum() == 4
+    dw = cpu.weight_grad(np.ones_like(x), x, w.shape, Geometry(padding=(1, 1)), algorithm=algorithm)
+    assert np.isnan(dw[0, 0, 1:]).all() and not np.isnan(dw[0, 0, 0]).any()
+
+
+@pytest.mark.parametrize("algorithm", [None, *ALGORITHMS])
+def test_a_filter_that_does_not_fit_says_so(algorithm):
+    """In all three forms. Kills: a negative number of positions passed on."""
+    x, w = np.zeros((1, 1, 2, 9)), np.zeros((1, 1, 5, 3))
+    for call in (lambda: cpu.forward(x, w, None, Geometry(), algorithm), lambda: cpu.input_grad(x, w, x.shape, Geometry(), algorithm),
+                 lambda: cpu.weight_grad(x, x, w.shape, Geometry(), algorithm), lambda: reference.forward(x, w, None, Geometry())):
+        with pytest.raises(ValueError, match="window of 5 .* input of 2"):
+            call()
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------- tiles and scratch
+
+
+def virtual_layers():
+    """Sizes from ordinary to absurd: huge images, filters, channels, groups; single positions."""
+    for N, C, H, K, R, stride, groups in ((128, 64, 64, 128, 9, 1, 1), (8, 3, 224, 64, 7, 2, 1), (1, 512, 7, 4096, 7, 1, 1), (1, 4096, 4096, 4096, 3, 1, 1),
+                                          (64, 1, 2048, 1, 1000, 1, 1), (2, 100_000, 3, 100_000, 3, 1, 1), (4, 9216, 9, 9216, 3, 1, 9216), (8, 2048, 7, 512, 1, 1, 1),
+                                          (1, 3, 10_000, 1, 300, 4, 1), (0, 3, 8, 5, 3, 1, 1)):
+        geometry = Geometry((stride, stride), (R // 2, R // 2), (1, 1), groups)
+        yield sizes((N, C, H, H), (K, C // groups, R, R), geometry), geometry
+
+
+@pytest.mark.parametrize("form", algorithms.FORMS)
+def test_scratch_is_bounded_whatever_the_layer(form):
+    """By asking the planner, for float64, on any number of threads, weight gradient's partial sums included. Kills: a tile that grows with the channels, filters,
+    taps or positions of the layer; partial sums of large filters."""
+    for n, geometry in virtual_layers():
+        tile = tiles.tiles(form, n, geometry)
+        partial = (tile.splits - 1) * n.K * (n.C // n.G) * n.R * n.S
+        with workspace(tile.scratch, np.dtype(np.float64)) as scratch:
+            assert scratch.shape[1] >= tile.scratch
+            assert scratch.nbytes + 8 * partial <= tiles.SCRATCH
+        assert tile.scratch * 8 <= 4 << 20, "a thread's scratch should stay in its second-level cache"
+
+
+def test_workspace_runs_fewer_threads_where_scratch_would_not_do():
+    """And gives the others back, even after an error. Kills: more threads than rows; a limit that stays."""
+    threads = runtime.get_num_threads()
+    with pytest.raises(KeyError), workspace(tiles.SCRATCH // 8, np.dtype(np.float64)) as scratch:
+        assert len(scratch) == runtime.get_num_threads() == 1
+        raise KeyError
+    assert runtime.get_num_threads() == threads
+    with workspace(100, np.dtype(np.float32)) as scratch:
+        assert scratch.ctypes.data % 64 == 0 and scratch.strides[0] % 64 == 0 and len(scratch) == threads
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------- the choice
+
+
+def test_the_choice_can_be_overruled(monkeypatch):
+    """By argument before environment before model. Kills: an override that is ignored, or remembered after it is gone."""
+    shapes = (8, 64, 28, 28), (64, 64, 3, 3), Geometry(padding=(1, 1)), np.dtype(np.float32)
+    monkeypatch.delenv("TINYCNN_CONV", raising=False)
+    assert algorithms.choose("forward", *shapes).__name__.endswith("im2col")
+    monkeypatch.setenv("TINYCNN_CONV", "direct")
+    assert algorithms.choose("forward", *shapes).__name__.endswith("direct")
+    assert algorithms.choose("forward", *shapes, "im2col").__name__.endswith("im2col")
+    monkeypatch.delenv("TINYCNN_CONV")
+    assert algorithms.choose("forward", *shapes).__name__.endswith("im2col")
+
+
+def test_an_unknown_algorithm_is_named(monkeypatch):
+    """Kills: a misspelt environment variable that is silently ignored."""
+    x, w = np.zeros((1, 1, 3, 3)), np.zeros((1, 1, 3, 3))
+    with pytest.raises(ValueError, match="unknown algorithm 'winograd3'.*direct, im2col"):
+        cpu.forward(x, w, None, Geometry(), algorithm="winograd3")
+    monkeypatch.setenv("TINYCNN_CONV", "imcol")
+    with pytest.raises(ValueError, match="'imcol'"):
+        cpu.forward(x, w, None, Geometry())
+
+
+def test_the_model_knows_the_clear_cases():
+    """Depthwise goes to the direct loop, wide layers to the matrix product; the printed table has a star for each form. Kills: a model with a sign or a unit wrong."""
+    depthwise = (8, 128, 28, 28), (128, 1, 3, 3), Geometry((1, 1), (1, 1), (1, 1), 128), np.dtype(np.float32)
+    wide = (8, 256, 28, 28), (256, 256, 3, 3), Geometry((1, 1), (1, 1)), np.dtype(np.float32)
+    for form in algorithms.FORMS:
+        assert algorithms.choose(form, *depthwise).__name__.endswith("direct")
+        assert algorithms.choose(form, *wide).__name__.endswith("im2col")
+    text = algorithms.explain(*wide)
+    assert text.count("*") == 3 and "7.4 GFLOP" in text and all(name in text for name in ALGORITHMS)
+
+
+def test_sizes():
+    """Kills: P for Q, K for C, FLOPs without the 2 or the groups."""
+    n = sizes((2, 6, 9, 8), (4, 3, 3, 2), Geometry((2, 1), (1, 0), (1, 1), 2))
+    assert n == Sizes(N=2, C=6, H=9, W=8, K=4, R=3, S=2, P=5, Q=7, G=2)
+    assert n.flops == 2 * (2 * 4 * 5 * 7) * (3 * 3 * 2)
