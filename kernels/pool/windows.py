@@ -64,9 +64,9 @@ def _check(image):
 
 
 def _slices(length, size, stride, padding, dilation, ceil_mode):
+    if padding > size // 2:
+        raise ValueError(f"pooling: padding is {padding}; at most {size // 2}, half of a window of {size}, is possible")
     extent = dilation * (size - 1) + 1
-    if padding > extent // 2:
-        raise ValueError(f"pooling: padding is {padding}; at most {extent // 2}, half of a window of {size} (dilation {dilation}: {extent} wide), is possible")
     starts = [p * stride - padding for p in range(positions(length, size, stride, padding, dilation, ceil_mode))]
     # A window that begins in the padding sees the image from its first tap >= 0 on, which is element start % dilation.
     seen = [slice(start if start >= 0 else start % dilation, min(start + extent, length), dilation) for start in starts]
