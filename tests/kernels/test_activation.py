@@ -1,0 +1,94 @@
+"""The rectifier: both implementations against PyTorch, numbers at which it turns included."""
+import numpy as np
+import pytest
+from kernel_checks import DTYPES, IMPLEMENTATIONS, assert_gradient, assert_same_bits_on_any_number_of_threads, in_poisoned_memory, layouts, stored
+
+from tinycnn.kernels import backend
+
+CASES = {"numbers": 0, "turning points": 1}
+
+
+def draw(case, dtype=np.float64):
+    """x, dy: multiples of 1/8, which every dtype holds exactly; or where the rectifier turns, with a NaN gradient wherever none may pass."""
+    if case == "numbers":
+        rng = np.random.default_rng(0)
+        x, dy = (np.round(8 * rng.standard_normal((3, 2, 5))) / 8 for _ in range(2))
+    else:
+        x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -1, 1e-30, -1e-30])
+        dy = np.array([np.nan, np.nan, 2, np.nan, 3, np.inf, 4, -np.inf])
+    return x.astype(dtype), dy.astype(dtype)
+
+
+def pytorch(torch, case):
+    """PyTorch's answers, by name."""
+    x, dy = map(torch.tensor, draw(case))
+    y = torch.relu(x.requires_grad_())
+    return {"y": y.detach().numpy(), "dx": torch.autograd.grad(y, x, dy)[0].numpy()}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("case", CASES)
+def test_pytorch_vectors(case, implementation, dtype):
+    """Kills: a gradient that passes at 0; y * dy for a choice (0 * inf is NaN); NaN turned into 0; an element at the end of the array forgotten."""
+    kernels, expected = backend(implementation).activation, stored("activation", case)
+    x, dy = draw(case, dtype)
+    y = in_poisoned_memory(lambda: kernels.relu(x))
+    dx = in_poisoned_memory(lambda: kernels.relu_backward(dy, y))
+    assert y.dtype == dx.dtype == dtype and x.tobytes() == draw(case, dtype)[0].tobytes()
+    np.testing.assert_array_equal(y, expected["y"].astype(dtype))
+    np.testing.assert_array_equal(dx, expected["dx"])
+    assert kernels.relu_(x) is x
+    np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_live_pytorch(case):
+    """The stored vectors are not stale."""
+    torch = pytest.importorskip("torch")
+    for name, answer in pytorch(torch, case).items():
+        np.testing.assert_array_equal(stored("activation", case)[name], answer)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_the_gradient(implementation):
+    """Against differences, away from the kink. Kills: a gradient of another function."""
+    kernels = backend(implementation).activation
+    x, dy = draw("numbers")
+    x += 1 / 16
+    assert_gradient(kernels.relu_backward(dy, kernels.relu(x)), kernels.relu, x, dy)
+
+
+def test_more_than_one_tile():
+    """A size that is no multiple of a tile or a vector. Kills: a tile's offset; the last, shorter tile."""
+    kernels, reference = backend("cpu").activation, backend("reference").activation
+    rng = np.random.default_rng(0)
+    x, dy = (rng.standard_normal(2 * (1 << 14) + 4099).astype(np.float32) for _ in range(2))
+    np.testing.assert_array_equal(kernels.relu(x), reference.relu(x))
+    np.testing.assert_array_equal(kernels.relu_backward(dy, x), reference.relu_backward(dy, x))
+    assert_same_bits_on_any_number_of_threads(lambda: (kernels.relu(x), kernels.relu_(x.copy()), kernels.relu_backward(dy, x)))
+
+
+def test_any_layout():
+    """In place as well: the view's elements change, what lies between them does not. Kills: strides ignored; a copy rectified instead of the array."""
+    kernels = backend("cpu").activation
+    rng = np.random.default_rng(0)
+    x, dy = (rng.standard_normal((2, 3, 4, 5)) for _ in range(2))
+    y, dx = kernels.relu(x), kernels.relu_backward(dy, x)
+    for X, DY in zip(layouts(x), layouts(dy)):
+        np.testing.assert_array_equal(kernels.relu(X), y)
+        np.testing.assert_array_equal(kernels.relu_backward(DY, X), dx)
+        assert kernels.relu_(X) is X
+        np.testing.assert_array_equal(X, y)
+    whole = -np.ones((2, 6))
+    kernels.relu_(whole[:, ::2])
+    np.testing.assert_array_equal(whole, [[0, -1, 0, -1, 0, -1]] * 2)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("shape", [(0,), (2, 0, 3), ()])
+def test_empty_arrays_and_numbers(shape, implementation):
+    """Kills: a shape that does not survive."""
+    kernels, x = backend(implementation).activation, np.full(shape, -1.0)
+    assert kernels.relu(x).shape == kernels.relu_(x.copy()).shape == kernels.relu_backward(x, x).shape == shape
+    assert np.all(kernels.relu(x) == 0)
