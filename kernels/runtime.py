@@ -1,7 +1,7 @@
 """How kernels are compiled and on how many threads they run. Every Numba kernel of the library is made by `jit`; nothing else configures Numba.
 
 **Cache.** Numba stores compiled code on disk but does not notice an edit in a file that a kernel imports, so tests would pass on stale code. Each operation's
-cache folder therefore has in its name a hash of the operation's own sources and of the shared ones (SHARED): a kernel may import from those, and from no others.
+cache folder therefore has in its name a hash of the operation's own sources, of the files beside this one, and of the folders that it imports from (USES).
 
 **Threads.** A kernel cuts its work into tiles by shape alone and runs them in a `prange`; each tile is computed by one thread, and partial sums are added
 in tile order. Hence the same bits on one thread and on many. BLAS is held to one thread: two thread pools that take turns cost 25-45x on small layers, and
@@ -26,14 +26,19 @@ from threadpoolctl import ThreadpoolController
 
 from .simd.vector import WIDTH
 
-SHARED = ("simd", "matmul")  # what kernels of other folders may import, besides the files beside this one
+USES = {  # the other folders that an operation's kernels import from, directly or through those
+    "matmul": ("simd",),
+    "unfold": ("simd",),
+    "conv": ("simd", "matmul", "unfold"),
+    "cross_entropy": ("softmax",),
+}
 
 
 @lru_cache
 def cache_folder(operation):
     """.../tinycnn/OPERATION-HASH-WIDTH: the width is that of a vector (kernels/simd), which an environment variable can set."""
     here = Path(__file__).parent
-    sources = [*here.glob("*.py")] + [source for folder in (operation, *SHARED) for source in (here / folder).rglob("*.py")]
+    sources = [*here.glob("*.py")] + [source for folder in (operation, *USES.get(operation, ())) for source in (here / folder).rglob("*.py")]
     digest = hashlib.sha256()
     for source in sorted(set(sources)):
         digest.update(str(source.relative_to(here)).encode() + source.read_bytes())

@@ -15,13 +15,15 @@ FOLDER = Path(kernels.__file__).parent
 
 
 def test_kernels_import_only_what_their_cache_folder_depends_on():
-    """A kernel that imported from another operation's folder would not be recompiled when that changes. Kills: such an import."""
+    """A kernel that imports from another folder without saying so (USES) would not be recompiled when that changes. Kills: such an import."""
     for source in FOLDER.rglob("*.py"):
         operation = source.relative_to(FOLDER).parts[0] if source.parent != FOLDER else None
         for node in ast.walk(ast.parse(source.read_text())):
             if isinstance(node, ast.ImportFrom) and node.level == 2 and operation and source.name != "reference.py":  # references are not compiled
                 target = (node.module or "").split(".")[0]
-                assert (FOLDER / f"{target}.py").exists() or target in (*runtime.SHARED, operation), f"{source} imports from ..{node.module}"
+                allowed = runtime.USES.get(operation, ())
+                assert (FOLDER / f"{target}.py").exists() or target in allowed, f"{source} imports from ..{node.module}"
+                assert set(runtime.USES.get(target, ())) <= {*allowed}, f"what {target} uses, {operation} uses"
             assert not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tinycnn")), f"{source} imports a floor above, {node.module}"
 
 
