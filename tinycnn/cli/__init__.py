@@ -54,7 +54,7 @@ def main(arguments=None):
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt) as stop:
-        click.echo(f"\n{stop or 'stopped'}", err=True)
+        click.echo(str(stop.__cause__ or stop) or "stopped", err=True)  # click raises Abort from the KeyboardInterrupt
         sys.exit(130)
     except BrokenPipeError:  # `tinycnn models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,9 +5,10 @@ import click
 
 
 def nearest(name, names):
-    """'; did you mean ...?' for the closest of `names`, or nothing if none is close."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    """'; did you mean ...?' for the closest of `names` (of equally close ones, that with most letters in their places), or nothing if none is close."""
+    close = difflib.get_close_matches(name, list(names), n=5, cutoff=0.5)
+    best = max(close, key=lambda other: (difflib.SequenceMatcher(None, name, other).ratio(), sum(map(str.__eq__, name, other))), default=None)
+    return f"; did you mean {best!r}?" if best else ""
 
 
 class Name(click.ParamType):

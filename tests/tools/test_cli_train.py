@@ -1,0 +1,156 @@
+"""`tinycnn train`: what it leaves, that it can be repeated and resumed, and what it says to wrong input."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numba
+import numpy as np
+import pytest
+from cli_runs import QUICK, TEST, TRAIN, failure
+
+import tinycnn
+from tinycnn.cli import main
+from tinycnn.train import checkpoint
+
+
+def weights(folder, file="last.safetensors"):
+    return {name: tensor.array for name, tensor in checkpoint.load(folder / file).model.items()}
+
+
+def assert_same_weights(first, second, file="last.safetensors"):
+    ours, theirs = weights(first, file), weights(second, file)
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+
+
+def test_a_run_leaves_everything(capsys, tmp_path, monkeypatch, digits, reference_kernels):
+    """Kills: a file forgotten, an accuracy that is not that of the last epoch, runs that write into each other's folder."""
+    monkeypatch.chdir(tmp_path)
+    main(["train", "--data", digits, *QUICK])
+    output = capsys.readouterr().out
+    folder = tmp_path / "runs" / "lenet5-1"
+    assert sorted(path.name for path in folder.iterdir()) == ["best.safetensors", "config.json", "curves.png", "last.safetensors", "metrics.jsonl"]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    epochs = [line for line in lines if line["kind"] == "epoch"]
+    assert [line["epoch"] for line in epochs] == [1, 2]
+    assert epochs[-1]["step"] == 2 * -(-TRAIN // 16)
+    assert f"test accuracy: {epochs[-1]['test_accuracy']:.2%}" in output
+    assert "epoch 2/2" in output and f"{TRAIN} images to train on, {TEST} to test" in output
+    assert {"test_loss", "train_loss", "train_accuracy", "test_top5", "lr", "seconds", "images_per_second"} <= epochs[0].keys()
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["model"], config["epochs"], config["recipe"]["batch_size"], config["recipe"]["lr"]) == ("lenet5", 2, 16, 0.02)
+    assert config["model_options"] == {"num_classes": 10, "in_channels": 1, "image_size": 8, "width": 0.5}
+    main(["train", "--data", digits, *QUICK, "--quiet", "--epochs", "1"])
+    assert (tmp_path / "runs" / "lenet5-2" / "best.safetensors").exists()
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one processor core only")
+def test_same_seed_same_bits_on_one_thread_and_on_two(tmp_path, digits):
+    """With the fast kernels. Kills: sums added in the order in which threads finish; a seed that is ignored."""
+    threads = tinycnn.get_num_threads()
+    try:
+        for name, options in {"one": ["--threads", "1"], "two": ["--threads", "2"], "again": ["--threads", "2"], "other": ["--seed", "1"]}.items():
+            main(["train", "--data", digits, "--out", str(tmp_path / name), "-q", *QUICK, "--epochs", "1", "--batch-size", "30", *options])
+    finally:
+        tinycnn.set_num_threads(threads)
+    assert_same_weights(tmp_path / "one", tmp_path / "two")
+    assert_same_weights(tmp_path / "two", tmp_path / "again")
+    assert any((array != weights(tmp_path / "other")[name]).any() for name, array in weights(tmp_path / "one").items())
+
+
+def test_killed_by_the_system_and_resumed(capsys, tmp_path, digits, finished_run, reference_kernels):
+    """SIGKILL to a real process in the middle of things. Kills: a resume that starts anew, or from other settings."""
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-m", "tinycnn.cli", "train", "--data", digits, "--out", str(folder), *QUICK, "--checkpoint-every", "1"]
+    process = subprocess.Popen(command, env={**os.environ, "TINYCNN_KERNELS": "reference"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (folder / "last.safetensors").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    step = checkpoint.load(folder / "last.safetensors").state["step"]
+    assert step >= 1
+    main(["train", "--resume", str(folder)])
+    assert "resumed in epoch" in capsys.readouterr().out
+    assert_same_weights(folder, finished_run)
+    assert_same_weights(folder, finished_run, "best.safetensors")
+
+
+def test_killed_before_the_first_checkpoint(tmp_path, digits, finished_run, reference_kernels):
+    """Kills: a run that cannot be resumed because it has not come far."""
+    folder = tmp_path / "early"
+    folder.mkdir()
+    shutil.copy(finished_run / "config.json", folder)
+    main(["train", "--resume", str(folder), "-q"])
+    assert_same_weights(folder, finished_run)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["resnet21"], "unknown model 'resnet21'; did you mean 'resnet20'? (`tinycnn models` lists all"),
+    (["--recipe", "quik"], "unknown recipe 'quik'; did you mean 'quick'? (`tinycnn recipes` lists all"),
+    (["--optimizer", "Adm"], "unknown optimizer 'Adm'; did you mean 'Adam'? (SGD, Adam, AdamW, RMSprop)"),
+    (["--epoch", "3"], "No such option"),
+    (["--lr", "-1"], "-1"),
+    (["-o", "dropout"], "'dropout' should be NAME=VALUE"),
+])
+def test_unknown_names(capsys, tmp_path, monkeypatch, arguments, message):
+    """Kills: a traceback, a name without the nearest one, a folder made before the names were checked."""
+    monkeypatch.chdir(tmp_path)
+    assert message in failure(capsys, ["train", *arguments], 2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_input(capsys, tmp_path, monkeypatch, digits, finished_run):
+    """Kills: half a run left behind by an error, a run overwritten by another, settings of a run changed in its middle."""
+    monkeypatch.chdir(tmp_path)
+    assert "nowhere: no such folder" in failure(capsys, ["train", "--data", "nowhere"], 1)
+    assert "lenet5 has no option 'pol': did you mean 'pool'?" in failure(capsys, ["train", "--data", digits, "-o", "pol=avg"], 1)
+    assert "pool is 'median'" in failure(capsys, ["train", "--data", digits, "-o", "pool=median"], 1)
+    assert not any((tmp_path / "runs").iterdir()) if (tmp_path / "runs").exists() else True
+    before = {path.name: path.read_bytes() for path in finished_run.iterdir()}
+    assert "is not empty" in failure(capsys, ["train", "--data", digits, "--out", str(finished_run)], 1)
+    assert "--lr, --epochs cannot be changed" in failure(capsys, ["train", "--resume", str(finished_run), "--lr", "1", "--epochs", "9"], 2)
+    assert {path.name: path.read_bytes() for path in finished_run.iterdir()} == before
+    assert "not the folder of a run" in failure(capsys, ["train", "--resume", str(tmp_path)], 1)
+
+
+def test_resuming_what_does_not_fit(capsys, tmp_path, finished_run, digits, reference_kernels):
+    """Kills: going on with another run's checkpoint, with other images, with half a file."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "seed": 1}))
+    assert "belongs to another run" in failure(capsys, ["train", "--resume", str(folder)], 1)
+    (folder / "config.json").write_text(json.dumps({**config, "images": {"train": 59, "test": TEST}}))
+    assert "the train images have changed since the run began: 60 images" in failure(capsys, ["train", "--resume", str(folder)], 1)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "last.safetensors").write_bytes((folder / "last.safetensors").read_bytes()[:5000])
+    assert "cut in half or damaged" in failure(capsys, ["train", "--resume", str(folder)], 1)
+
+
+def test_a_learning_rate_that_blows_up(capsys, tmp_path, digits, reference_kernels):
+    """Kills: training on with NaN, a message that does not say where and what to do."""
+    with np.errstate(all="ignore"):
+        message = failure(capsys, ["train", "--data", digits, "--out", str(tmp_path / "run"), *QUICK, "--lr", "1e30"], 1)
+    assert "error: step " in message and "it first appears in the output of" in message and "a smaller learning rate (--lr 1e+29" in message
+
+
+def test_recipes_and_options_reach_the_run(tmp_path, digits, reference_kernels):
+    """Kills: an option that is read and forgotten."""
+    out = tmp_path / "run"
+    main(["train", "resnet20", "--data", digits, "--out", str(out), "--recipe", "resnet_cifar", "--epochs", "1", "--batch-size", "59", "--width", "0.2",
+          "--image-size", "4", "--optimizer", "RMSprop", "--momentum", "0.5", "--label-smoothing", "0.1", "--no-augment", "-o", "shortcut=B", "--seed", "9", "-q"])
+    config = json.loads((out / "config.json").read_text())
+    recipe = config["recipe"]
+    assert (recipe["name"], recipe["batch_size"], recipe["label_smoothing"], config["seed"]) == ("resnet_cifar", 59, 0.1, 9)
+    assert (recipe["optimizer"], recipe["optimizer_options"], recipe["lr"]) == ("RMSprop", {"momentum": 0.5}, 0.01)
+    assert recipe["train_transforms"] == recipe["test_transforms"]
+    assert config["model_options"] == {"num_classes": 10, "in_channels": 1, "image_size": 4, "width": 0.2, "shortcut": "B"}
+    saved = checkpoint.load(out / "last.safetensors")
+    assert saved.state["step"] == 1  # the last batch would be a single image, which batch normalisation cannot use
+    assert saved.optimizer["state"][0].keys() == {"step", "square_avg", "momentum_buffer"}
