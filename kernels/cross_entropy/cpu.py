@@ -25,7 +25,7 @@ def forward(logits, target, weight, ignore_index, label_smoothing):
 def backward(dlosses, log_probs, target, weight, ignore_index, label_smoothing):
     """dlogits (N, C, ...) from dlosses of target's shape."""
     rows = _rows(log_probs)
-    dlogits = np.empty_like(rows)
+    dlogits = np.empty(rows.shape, rows.dtype)
     _backward(_flat(dlosses), rows, _flat(target), _weights(weight, log_probs), ignore_index, float(label_smoothing), dlogits)
     N, C, *places = log_probs.shape
     return contiguous(np.moveaxis(dlogits.reshape(N, *places, C), -1, 1))
@@ -77,4 +77,4 @@ def _backward(dlosses, log_probs, target, weight, ignore_index, smoothing, dlogi
                 total = weight.dtype.type(sharp + total_uniform)
                 for c in range(C):
                     dlogits[n, c] = dloss * (np.exp(log_probs[n, c]) * total - uniform[c])
-                dlogits[n, t] -= weight.dtype.type(dloss * sharp)
+                dlogits[n, t] = dloss * (np.exp(log_probs[n, t]) * total - weight.dtype.type(sharp + uniform[t]))

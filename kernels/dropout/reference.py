@@ -49,8 +49,8 @@ def threshold(p):
 
 
 def scale(p, dtype):
-    """What kept elements are multiplied by. At p = 1 none is kept, and 0 spares the division by zero."""
-    return dtype.type(1 / (1 - p) if p < 1 else 0)
+    """What kept elements are multiplied by. At p = 1 none is kept, and any number will do."""
+    return dtype.type(1 / (1 - p) if p < 1 else 1)
 
 
 def words_of(number):

@@ -19,7 +19,7 @@ SUM = {"reassoc"}  # the one liberty of -ffast-math that a sum needs; NaN and in
 def batch_forward(x, weight, bias, eps):
     """(y, mean, var), the last two (C,). weight and bias (C,) or None."""
     C, rows = x.shape[1], _rows(x)
-    y, mean, var = np.empty_like(rows), np.empty(C, np.float64), np.empty(C, np.float64)
+    y, mean, var = np.empty(rows.shape, x.dtype), np.empty(C, np.float64), np.empty(C, np.float64)
     _batch_forward(rows, _per_channel(weight, 1, C), _per_channel(bias, 0, C), float(eps), y, mean, var)
     return _unrows(y, x.shape), mean.astype(x.dtype), var.astype(x.dtype)
 
@@ -27,7 +27,7 @@ def batch_forward(x, weight, bias, eps):
 def batch_backward(dy, x, weight, mean, var, eps):
     """(dx, dweight, dbias), the last two (C,) also where weight is None (it is 1 then)."""
     C, rows = x.shape[1], _rows(x)
-    dx, dweight, dbias = np.empty_like(rows), np.empty(C, np.float64), np.empty(C, np.float64)
+    dx, dweight, dbias = np.empty(rows.shape, x.dtype), np.empty(C, np.float64), np.empty(C, np.float64)
     inverse_std = 1 / np.sqrt(var.astype(np.float64) + eps)
     _batch_backward(_rows(dy), rows, _per_channel(weight, 1, C), mean, inverse_std, dx, dweight, dbias)
     return _unrows(dx, x.shape), dweight.astype(x.dtype), dbias.astype(x.dtype)
@@ -36,7 +36,7 @@ def batch_backward(dy, x, weight, mean, var, eps):
 def batch_inference(x, weight, bias, mean, var, eps):
     """y = weight * (x - mean) / sqrt(var + eps) + bias, with the given mean and variance."""
     C, rows = x.shape[1], _rows(x)
-    y = np.empty_like(rows)
+    y = np.empty(rows.shape, x.dtype)
     _batch_inference(rows, mean.astype(np.float64), _per_channel(weight, 1, C) / np.sqrt(var.astype(np.float64) + eps), _per_channel(bias, 0, C), y)
     return _unrows(y, x.shape)
 

@@ -1,0 +1,157 @@
+"""Batch normalisation: both implementations against PyTorch, against differences, and on data whose mean drowns its variance."""
+import numpy as np
+import pytest
+from kernel_checks import DTYPES, IMPLEMENTATIONS, assert_gradient, assert_same_bits_on_any_number_of_threads, in_poisoned_memory, layouts, stored
+from tolerance import close
+
+from tinycnn.kernels import backend
+
+#   x (N, C, ...), with weight and bias, eps
+CASES = {
+    "images": ((3, 4, 2, 5), True, 1e-5),
+    "without weight": ((2, 3, 3, 3), False, 1e-5),
+    "features": ((7, 5), True, 1e-5),
+    "sequences": ((4, 3, 6), True, 1e-3),
+    "volumes": ((2, 2, 2, 3, 2), True, 1e-5),
+    "one image": ((1, 3, 4, 4), True, 1e-5),
+    "one place": ((5, 3, 1, 1), True, 1e-5),
+    "eps as large as the variance": ((4, 2, 3, 3), True, 1.0),
+}
+
+
+def draw(case, dtype=np.float64):
+    """x, weight, bias, dy: every channel with a mean and a deviation of its own."""
+    shape, affine, _ = CASES[case]
+    rng, C = np.random.default_rng(0), shape[1]
+    channels = (C, *[1] * (len(shape) - 2))
+    x = rng.standard_normal(shape) * rng.uniform(0.5, 2, channels) + rng.uniform(-2, 2, channels)
+    weight, bias = (rng.standard_normal(C).astype(dtype) if affine else None for _ in range(2))
+    return x.astype(dtype), weight, bias, rng.standard_normal(shape).astype(dtype)
+
+
+def all_answers(norm, case, dtype=np.float64):
+    """y, mean, var; dx, dweight, dbias; and y of inference with another mean and variance."""
+    x, weight, bias, dy = draw(case, dtype)
+    eps = CASES[case][2]
+    y, mean, var = norm.batch_forward(x, weight, bias, eps)
+    return dict(zip(("y", "mean", "var", "dx", "dweight", "dbias", "inference"),
+                    (y, mean, var, *norm.batch_backward(dy, x, weight, mean, var, eps), norm.batch_inference(x, weight, bias, mean / 2, var * 2, eps))))
+
+
+def pytorch(torch, case):
+    """PyTorch's answers, by the same names."""
+    x, weight, bias, dy = (None if array is None else torch.tensor(array) for array in draw(case))
+    eps, C = CASES[case][2], x.shape[1]
+    weight, bias = (torch.full((C,), float(one)).double() if given is None else given for one, given in ((1, weight), (0, bias)))
+    leaves = [t.requires_grad_() for t in (x, weight, bias)]
+    running_mean, running_var = torch.zeros(C).double(), torch.zeros(C).double()
+    y = torch.nn.functional.batch_norm(x, running_mean, running_var, weight, bias, True, 1.0, eps)
+    M = x.numel() // C
+    mean, var = running_mean, running_var * ((M - 1) / M)  # its running variance is unbiased
+    inference = torch.nn.functional.batch_norm(x, mean / 2, var * 2, weight, bias, False, 0.0, eps)
+    answers = dict(zip(("y", "mean", "var", "dx", "dweight", "dbias", "inference"), (y, mean, var, *torch.autograd.grad(y, leaves, dy), inference)))
+    return {name: tensor.detach().numpy() for name, tensor in answers.items()}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("case", CASES)
+def test_pytorch_vectors(case, implementation, dtype):
+    """Kills: an unbiased variance; eps outside the root; each of the three terms of dx forgotten; weight left out of dx; batch and channel confused."""
+    norm = backend(implementation).norm
+    for name, answer in in_poisoned_memory(lambda: all_answers(norm, case, dtype)).items():
+        assert answer.dtype == dtype
+        close(answer, stored("norm", case)[name], draw(case)[0].size)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_live_pytorch(case):
+    """The stored vectors are not stale, in values or in the cases they cover."""
+    torch = pytest.importorskip("torch")
+    for name, answer in pytorch(torch, case).items():
+        close(stored("norm", case)[name], answer, draw(case)[0].size)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("case", CASES)
+def test_the_gradient(case, implementation):
+    """Against differences, with a random cotangent: the sum of a normalised batch has no gradient at all. Kills: mean or variance taken for constants."""
+    norm, eps = backend(implementation).norm, CASES[case][2]
+    x, weight, bias, dy = draw(case)
+    answers = all_answers(norm, case)
+    assert_gradient(answers["dx"], lambda x: norm.batch_forward(x, weight, bias, eps)[0], x, dy)
+    if weight is not None:
+        assert_gradient(answers["dweight"], lambda weight: norm.batch_forward(x, weight, bias, eps)[0], weight, dy)
+        assert_gradient(answers["dbias"], lambda bias: norm.batch_forward(x, weight, bias, eps)[0], bias, dy)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("shape", [(8, 2, 30, 31), (500, 2)])
+def test_a_mean_a_thousand_times_the_deviation(shape, implementation):
+    """float32 with mean 1000 and deviation 1, against float64 on the same numbers: 1000 has 6e-5 between neighbours, and z may be off by that much and no more.
+    Kills: E[x^2] - E[x]^2 in float32, which is off by a tenth and may be negative; weight * x - weight * mean, which is off by several neighbours."""
+    x = (1000 + np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+    weight, bias = np.array([1, -2], np.float32), np.array([0.5, 1000], np.float32)
+    y, mean, var = backend(implementation).norm.batch_forward(x, weight, bias, 1e-5)
+    exact, exact_mean, exact_var = backend("reference").norm.batch_forward(x.astype(np.float64), weight.astype(np.float64), bias.astype(np.float64), 1e-5)
+    close(mean, exact_mean)
+    close(var, exact_var)
+    assert np.abs(y - exact)[:, 0].max() < 2e-5
+    dy = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    dx = backend(implementation).norm.batch_backward(dy, x, weight, mean, var, 1e-5)[0]
+    exact_dx = backend("reference").norm.batch_backward(dy.astype(np.float64), x.astype(np.float64), weight.astype(np.float64), exact_mean, exact_var, 1e-5)[0]
+    assert np.abs(dx - exact_dx).max() < 1e-4 * np.abs(exact_dx).max()
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_a_constant_channel(implementation):
+    """Its variance is 0, exactly: y is the bias and nothing overflows. Kills: a variance that rounding makes negative; eps forgotten."""
+    x = np.full((2, 1, 3, 3), np.float32(0.1))
+    y, mean, var = backend(implementation).norm.batch_forward(x, None, np.array([7], np.float32), 1e-5)
+    close(mean, np.array([0.1]), x.size)
+    assert var.item() < 1e-16
+    close(y, np.full_like(x, 7), x.size)
+
+
+def test_float32_sums_do_not_drift():
+    """A channel of 300,000 values near 1: summed in float32 one after the other its mean is off by 1e-3. Kills: sums in float32."""
+    x = np.random.default_rng(0).uniform(0.9, 1.1, (3, 1, 100_000)).astype(np.float32)
+    _, mean, var = backend("cpu").norm.batch_forward(x, None, None, 1e-5)
+    close(mean, x.mean(dtype=np.float64).reshape(1))
+    close(var, x.var(dtype=np.float64).reshape(1))
+
+
+def test_any_layout():
+    """Kills: strides taken for those of a C-contiguous array."""
+    norm = backend("cpu").norm
+    x, weight, bias, dy = draw("images")
+    y, mean, var = norm.batch_forward(x, weight, bias, 1e-5)
+    dx = norm.batch_backward(dy, x, weight, mean, var, 1e-5)[0]
+    gaps = [np.repeat(values, 2)[::2] for values in (weight, bias, mean, var)]
+    for X, DY in zip(layouts(x), layouts(dy)):
+        np.testing.assert_array_equal(norm.batch_forward(X, *gaps[:2], 1e-5)[0], y)
+        np.testing.assert_array_equal(norm.batch_backward(DY, X, gaps[0], *gaps[2:], 1e-5)[0], dx)
+        np.testing.assert_array_equal(norm.batch_inference(X, *gaps, 1e-5), norm.batch_inference(x, weight, bias, mean, var, 1e-5))
+
+
+def test_the_same_bits_on_any_number_of_threads():
+    """Kills: sums shared out by the number of threads."""
+    norm = backend("cpu").norm
+    x = np.random.default_rng(0).standard_normal((4, 5, 13, 17)).astype(np.float32)
+
+    def run():
+        y, mean, var = norm.batch_forward(x, None, None, 1e-5)
+        return y, mean, var, *norm.batch_backward(y, x, None, mean, var, 1e-5), norm.batch_inference(x, None, None, mean, var, 1e-5)
+    assert_same_bits_on_any_number_of_threads(run)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("shape", [(0, 3, 2, 2), (2, 3, 0), (0, 3)])
+def test_empty_batches(shape, implementation):
+    """Mean and variance of nothing are 0, and no warning is given. Kills: a division by the size of the batch."""
+    norm, x = backend(implementation).norm, np.zeros(shape)
+    y, mean, var = norm.batch_forward(x, None, None, 1e-5)
+    np.testing.assert_array_equal([mean, var], np.zeros((2, 3)))
+    dx, dweight, dbias = norm.batch_backward(x, x, None, mean, var, 1e-5)
+    np.testing.assert_array_equal([dweight, dbias], np.zeros((2, 3)))
+    assert y.shape == dx.shape == norm.batch_inference(x, None, None, mean, var, 1e-5).shape == shape
