@@ -28,15 +28,16 @@ from .tiles import FORMS, PAD, tiles
 from .workspace import workspace
 
 ZERO, ONE = np.intp(0), np.intp(1)  # Numba would compile another matrix product for every literal 0 or 1
-RATE = 80e9  # FLOP/s of one core, the matrix product alone
-MOVE = 0.5e-9  # seconds to unfold and pack an element
+RATE = 90e9  # FLOP/s of one core, the matrix product alone
+MOVE, STRIDED = 0.5e-9, 1e-9  # seconds to unfold and pack an element, where they are adjacent and where not
+TASK = 1.5e-6  # seconds to begin a task
 
 
 def cost(form, n, geometry, dtype):
-    """The product, and the moves: each element of the unfolded image, and of what it is multiplied by."""
-    moved = n.N * n.P * n.Q * (n.C * n.R * n.S + n.K)
-    rows = 8 * -(-n.K // n.G // 8) / (n.K / n.G)  # a product with few rows or columns wastes most of each vector
-    return (n.flops / RATE * rows + moved * MOVE) * (dtype.itemsize / 4) + 5e-6
+    """The product, in tiles several filters high whether they are there or not, and the moves: of every element of U, and of what it is multiplied by."""
+    K = n.K // n.G
+    moved = n.N * n.P * n.Q * (n.C * n.R * n.S * (MOVE if geometry.stride[1] == 1 else STRIDED) + n.K * MOVE)
+    return (n.flops / RATE * -(-K // 4) * 4 / K + moved) * (dtype.itemsize / 4) + TASK * tiles(form, n, geometry).tasks + 25e-6
 
 
 def forward(x, w, bias, geometry):
