@@ -1,7 +1,7 @@
 """Cross entropy on the CPU: log-probabilities by the softmax kernel, then one number a row.
 
-Forward reads and writes the logits once and, without label smoothing, looks at one class of each row; backward reads the log-probabilities, takes one exponential
-an element and writes dlogits, each row in one thread.
+Forward is log_softmax and, without label smoothing, a look at one class of each row: too little to share out among threads. Backward reads the log-probabilities,
+takes one exponential an element and writes dlogits, each row in one thread.
 """
 import numpy as np
 from numba import prange
@@ -45,21 +45,20 @@ def _weights(weight, like):
     return np.ones(like.shape[1], like.dtype) if weight is None else contiguous(weight.astype(like.dtype, copy=False))
 
 
-@jit(parallel=True)
+@jit
 def _forward(log_probs, target, weight, ignore_index, smoothing, losses):
     N, C = log_probs.shape
-    for tile in prange((N + ROWS - 1) // ROWS):
-        for n in range(tile * ROWS, min(N, (tile + 1) * ROWS)):
-            loss, t = 0.0, target[n]
-            if t != ignore_index:
-                loss = -(1 - smoothing) * weight[t] * log_probs[n, t]
-                if smoothing > 0:
-                    total = 0.0
-                    for c in range(C):
-                        if weight[c] != 0:  # even an infinite log-probability adds nothing then
-                            total += weight[c] * log_probs[n, c]
-                    loss -= smoothing / C * total
-            losses[n] = loss
+    for n in range(N):
+        loss, t = 0.0, target[n]
+        if t != ignore_index:
+            loss = -(1 - smoothing) * weight[t] * log_probs[n, t]
+            if smoothing > 0:
+                total = 0.0
+                for c in range(C):
+                    if weight[c] != 0:  # even an infinite log-probability adds nothing then
+                        total += weight[c] * log_probs[n, c]
+                loss -= smoothing / C * total
+        losses[n] = loss
 
 
 @jit(parallel=True)
