@@ -1,0 +1,105 @@
+"""tinycnn itself, measured by the rules that hold for everybody."""
+from contextlib import contextmanager
+from math import inf
+
+import numpy as np
+
+import tinycnn
+from tinycnn import optim
+from tinycnn.nn import functional as F
+
+from ...kernels import backend
+from ...kernels.conv.algorithms import ALGORITHMS, algorithm_module
+from ...kernels.conv.sizes import sizes
+from .base import Contestant, TrainingStep, Unsupported
+
+
+class Ours(Contestant):
+    library, package, levels = "tinycnn", "tinycnn", ("conv", "inference", "training")
+    settings = {"default": "what a user gets", **{name: f"convolution by the algorithm {name!r}" for name in ALGORITHMS}}
+
+    @classmethod
+    def settings_of(cls, level):
+        return ("default",)
+
+    @property
+    def name(self):
+        return "tinycnn" if self.setting == "default" else f"tinycnn {self.setting}"
+
+    @contextmanager
+    def running(self):
+        before = tinycnn.get_num_threads()
+        tinycnn.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            tinycnn.set_num_threads(before)
+
+    def conv(self, layer, x, w, bias, dy):
+        kernels, geometry = backend("cpu").conv, layer.geometry
+        how = {} if self.setting == "default" else {"algorithm": self.setting}
+        functions = {"forward": lambda: kernels.forward(x, w, bias, geometry, **how),
+                     "input_grad": lambda: kernels.input_grad(dy, w, layer.x_shape, geometry, **how),
+                     "weight_grad": lambda: kernels.weight_grad(dy, x, layer.w_shape, geometry, **how)}
+        if how:
+            n, cost = sizes(layer.x_shape, layer.w_shape, geometry), algorithm_module(self.setting).cost
+            functions = {form: function for form, function in functions.items() if cost(form, n, geometry, x.dtype) < inf}
+            if not functions:
+                raise Unsupported(f"the algorithm {self.setting!r} cannot do this layer")
+        return functions
+
+    def inference(self, model, graph, x):
+        model = model.eval()
+        if hasattr(tinycnn, "fuse"):
+            model = tinycnn.fuse(model)
+        images = tinycnn.from_numpy(x)
+
+        def run():
+            with tinycnn.no_grad():
+                return model(images)
+        return run
+
+    def training(self, model, graph, x, target):
+        return Step(model, x, target)
+
+    def layer(self, model, graph, x, dy):
+        model, cotangent = model.train(), tinycnn.from_numpy(dy)
+        images = tinycnn.from_numpy(x).requires_grad_()
+
+        def run():
+            images.grad = None
+            model.zero_grad()
+            model(images).backward(cotangent)
+            return images.grad
+        return run
+
+    def array(self, result):
+        return result if isinstance(result, np.ndarray) else result.detach().numpy()
+
+
+class Step(TrainingStep):
+    def __init__(self, model, x, target):
+        self.model = model.train()
+        self.x, self.target = tinycnn.from_numpy(x), tinycnn.from_numpy(target)
+        self.optimizer = optim.SGD(model.parameters(), lr=self.LR, momentum=self.MOMENTUM, weight_decay=self.WEIGHT_DECAY)
+        self.rates = [(layer, layer.p) for layer in model.modules() if isinstance(layer, tinycnn.nn.Dropout)]
+
+    def __call__(self):
+        self.optimizer.zero_grad()
+        outputs = self.model(self.x)
+        scores, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+        self.loss = F.cross_entropy(scores, self.target)
+        for extra in auxiliary:
+            self.loss = self.loss + self.AUXILIARY * F.cross_entropy(extra, self.target)
+        self.loss.backward()
+        self.optimizer.step()
+
+    def dropout(self, on):
+        for layer, p in self.rates:
+            layer.p = p if on else 0.0
+
+    def gradients(self):
+        return self.loss.item(), {name: parameter.grad.array for name, parameter in self.model.named_parameters() if parameter.grad is not None}
+
+
+CONTESTANT = Ours

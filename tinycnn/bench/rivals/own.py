@@ -1,0 +1,64 @@
+"""A kernel that somebody brings: a Python file with functions on NumPy arrays.
+
+    def forward(x, w, bias, stride, padding, dilation, groups): ...            y (N, K, P, Q) from x (N, C, H, W), w (K, C/groups, R, S), bias (K,) or None
+    def input_grad(dy, w, x_shape, stride, padding, dilation, groups): ...     dx, optional
+    def weight_grad(dy, x, w_shape, stride, padding, dilation, groups): ...    dw, optional
+
+Arrays are float32 and C-contiguous, stride, padding and dilation (vertical, horizontal) pairs. What a kernel does not do, it says by raising NotImplementedError.
+If the file defines set_num_threads(n), that is called first.
+"""
+import importlib.util
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..layers import FORMS
+from .base import Contestant
+
+
+class OwnKernel(Contestant):
+    levels = ("conv",)
+
+    def __init__(self, path, threads):
+        super().__init__("default", threads)
+        self.path = Path(path)
+        self.module = imported(self.path)
+        self.library = self.path.stem
+        self.forms = [form for form in FORMS if callable(getattr(self.module, form, None))]
+        if "forward" not in self.forms:
+            raise ValueError(f"{path}: defines no forward(x, w, bias, stride, padding, dilation, groups)")
+
+    @property
+    def name(self):
+        return self.library
+
+    def details(self):
+        return {"file": str(self.path), "threads": self.threads, "forms": self.forms}
+
+    @contextmanager
+    def running(self):
+        if hasattr(self.module, "set_num_threads"):
+            self.module.set_num_threads(self.threads)
+        yield
+
+    def conv(self, layer, x, w, bias, dy):
+        module, how = self.module, tuple(layer.geometry)
+        functions = {"forward": lambda: module.forward(x, w, bias, *how),
+                     "input_grad": lambda: module.input_grad(dy, w, layer.x_shape, *how),
+                     "weight_grad": lambda: module.weight_grad(dy, x, layer.w_shape, *how)}
+        return {form: functions[form] for form in self.forms}
+
+
+def imported(path):
+    """The module in a file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no kernel file {str(path)!r}")
+    name = f"tinycnn_bench_own_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))  # its neighbours
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
+    return module

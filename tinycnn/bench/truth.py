@@ -1,0 +1,117 @@
+"""Answers to compare with: convolution as R*S shifted matrix products by NumPy's BLAS, image by image.
+
+It shares no code with the kernels that it judges and is fast enough, in float64, for whole layers; a test compares it with tinycnn.kernels.conv.reference. For each
+tap (r, s) of the filter, with X the part of the padded image that the tap lies over, (C, P*Q), and W the filters' weights at this tap, (K, C):
+
+    forward  Y += W @ X        input_grad  X += W^T @ dY  (X is a view of dx)        weight_grad  W += dY @ X^T
+
+In float32 the same code is the benchmark's rival "plain NumPy". For networks the whole engine runs on it, in float64 (at the end of this file).
+"""
+from contextlib import contextmanager
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from ..device import cpu
+from ..kernels import backend
+
+
+def taps(padded, layer):
+    """(r, s, the part (G, C/G, P, Q) of an image (C, H + padding, W + padding) that lies under tap (r, s), as a view)"""
+    P, Q = layer.y_shape[2:]
+    (vertical, horizontal), (down, right), G = layer.stride, layer.dilation, layer.groups
+    for r in range(layer.R):
+        for s in range(layer.S):
+            part = padded[:, r * down:r * down + (P - 1) * vertical + 1:vertical, s * right:s * right + (Q - 1) * horizontal + 1:horizontal]
+            Cg = layer.C // G
+            yield r, s, np.lib.stride_tricks.as_strided(part, (G, Cg, P, Q), (part.strides[0] * Cg, *part.strides))  # reshape might copy
+
+
+def padded(x, layer):
+    """An image (C, H, W) with its padding."""
+    (top, left) = layer.padding
+    return np.pad(x, ((0, 0), (top, top), (left, left)))
+
+
+def forward(x, w, bias, layer):
+    """y (N, K, P, Q)"""
+    N, K, P, Q = layer.y_shape
+    G, Kg, Cg = layer.groups, K // layer.groups, layer.C // layer.groups
+    by_tap = np.ascontiguousarray(w.reshape(G, Kg, Cg, layer.R, layer.S).transpose(3, 4, 0, 1, 2))
+    y = np.empty((N, G, Kg, P * Q), x.dtype)
+    for image, out in zip(x, y):
+        out[:] = 0 if bias is None else bias.reshape(G, Kg, 1)
+        for r, s, part in taps(padded(image, layer), layer):
+            out += by_tap[r, s] @ part.reshape(G, Cg, P * Q)
+    return y.reshape(N, K, P, Q)
+
+
+def input_grad(dy, w, layer):
+    """dx (N, C, H, W)"""
+    N, K, P, Q = layer.y_shape
+    (top, left), G, Kg, Cg = layer.padding, layer.groups, K // layer.groups, layer.C // layer.groups
+    by_tap = np.ascontiguousarray(w.reshape(G, Kg, Cg, layer.R, layer.S).transpose(3, 4, 0, 2, 1))
+    dx = np.zeros((N, layer.C, layer.H + 2 * top, layer.W + 2 * left), dy.dtype)
+    for image, out in zip(dx, dy.reshape(N, G, Kg, P * Q)):
+        for r, s, part in taps(image, layer):
+            part += (by_tap[r, s] @ out).reshape(G, Cg, P, Q)
+    return np.ascontiguousarray(dx[:, :, top:top + layer.H, left:left + layer.W])
+
+
+def weight_grad(dy, x, layer):
+    """dw (K, C/groups, R, S)"""
+    N, K, P, Q = layer.y_shape
+    G, Kg, Cg = layer.groups, K // layer.groups, layer.C // layer.groups
+    by_tap = np.zeros((layer.R, layer.S, G, Kg, Cg), dy.dtype)
+    for image, out in zip(x, dy.reshape(N, G, Kg, P * Q)):
+        for r, s, part in taps(padded(image, layer), layer):
+            by_tap[r, s] += out @ part.reshape(G, Cg, P * Q).swapaxes(1, 2)
+    return np.ascontiguousarray(by_tap.transpose(2, 3, 4, 0, 1)).reshape(layer.w_shape)
+
+
+def answers(x, w, bias, dy, layer, forms):
+    """{form: float64 array} for those of `forms` asked for, from arrays of any precision."""
+    x, w, dy = (array.astype(np.float64) for array in (x, w, dy))
+    bias = None if bias is None else bias.astype(np.float64)
+    compute = {"forward": lambda: forward(x, w, bias, layer), "input_grad": lambda: input_grad(dy, w, layer), "weight_grad": lambda: weight_grad(dy, x, layer)}
+    return {form: compute[form]() for form in forms}
+
+
+# ---- whole networks: our engine in float64, on the reference kernels, with convolution by the above
+
+class Convolution:
+    """The functions of kernels.conv.reference, computed by this file."""
+
+    @staticmethod
+    def layer(x_shape, w_shape, geometry):
+        from .layers import Layer
+        return Layer("", *x_shape, w_shape[0], *w_shape[2:], *geometry)
+
+    def forward(self, x, w, bias, geometry):
+        return forward(x, w, bias, self.layer(x.shape, w.shape, geometry))
+
+    def input_grad(self, dy, w, x_shape, geometry):
+        return input_grad(dy, w, self.layer(x_shape, w.shape, geometry))
+
+    def weight_grad(self, dy, x, w_shape, geometry):
+        return weight_grad(dy, x, self.layer(x.shape, w_shape, geometry))
+
+
+class Table:
+    """A kernel table (see tinycnn.kernels): the references, and the above."""
+
+    name, conv = "truth", Convolution()
+
+    def __getattr__(self, operation):
+        return getattr(backend("reference"), operation)
+
+
+@contextmanager
+def engine(threads):
+    """Within this block the engine computes on this table, and BLAS on so many threads."""
+    before, cpu.kernels = cpu.kernels, Table()
+    try:
+        with ThreadpoolController().limit(limits=threads, user_api="blas"):
+            yield
+    finally:
+        cpu.kernels = before
