@@ -9,8 +9,6 @@ from tinycnn.train import NotFiniteError, checkpoint
 from tinycnn.train.diagnose import diagnose, gradients_finite
 from tinycnn.train.loss import ClassificationLoss
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy announces the overflows that are made here
-
 
 @pytest.fixture(autouse=True)
 def reference_kernels():

@@ -135,8 +135,7 @@ def test_resuming_what_does_not_fit(capsys, tmp_path, finished_run, digits, refe
 
 def test_a_learning_rate_that_blows_up(capsys, tmp_path, digits, reference_kernels):
     """Kills: training on with NaN, a message that does not say where and what to do."""
-    with np.errstate(all="ignore"):
-        message = failure(capsys, ["train", "--data", digits, "--out", str(tmp_path / "run"), *QUICK, "--lr", "1e30"], 1)
+    message = failure(capsys, ["train", "--data", digits, "--out", str(tmp_path / "run"), *QUICK, "--lr", "1e30"], 1)
     assert "error: step " in message and "it first appears in the output of" in message and "a smaller learning rate (--lr 1e+29" in message
 
 

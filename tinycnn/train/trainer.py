@@ -10,6 +10,8 @@ metrics is cut off when the run resumes.
 import time
 from pathlib import Path
 
+import numpy as np
+
 from ..random import get_rng_state, set_rng_state
 from .checkpoint import restore, save
 from .diagnose import NotFiniteError, diagnose, finite, gradients_finite
@@ -51,7 +53,7 @@ class Trainer:
         """Train to the end, or until Ctrl-C (then Interrupted is raised, with everything saved). Returns the Score on the test images."""
         test, self.log = None, Log(self.folder / "metrics.jsonl", self.metrics_length)
         try:
-            with self.stop:
+            with self.stop, np.errstate(all="ignore"):  # NumPy need not warn: every step is checked
                 while self.epoch < self.epochs:
                     self.train_epoch()
                     test = self.finish_epoch()
