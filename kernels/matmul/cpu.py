@@ -58,9 +58,20 @@ def _flat(matrices):
     size = matrices.itemsize
     if any(stride < 0 or stride % size for stride in matrices.strides):
         matrices = contiguous(matrices)
-    extent = 1 + sum((length - 1) * stride for length, stride in zip(matrices.shape, matrices.strides)) // size
-    flat = matrices.reshape(-1) if matrices.flags.c_contiguous else np.lib.stride_tricks.as_strided(matrices, (extent,), (size,))
+    if matrices.flags.c_contiguous and matrices.flags.writeable:
+        flat = matrices.reshape(-1)
+    else:
+        extent = 1 + sum((length - 1) * stride for length, stride in zip(matrices.shape, matrices.strides)) // size
+        flat = np.asarray(Memory(matrices, extent))
     return matrices, flat, matrices.strides[-2] // size, matrices.strides[-1] // size
+
+
+class Memory:
+    """To NumPy, `extent` elements from the array's first on, whatever its strides. Said to be writeable, or Numba would compile its kernels anew for constants."""
+
+    def __init__(self, array, extent):
+        self.array = array  # keeps the memory alive
+        self.__array_interface__ = {"version": 3, "typestr": array.dtype.str, "shape": (extent,), "data": (array.ctypes.data, False)}
 
 
 def _starts(matrices, batch):
@@ -68,7 +79,7 @@ def _starts(matrices, batch):
     starts = np.zeros((), np.int64)
     for length, stride in zip(matrices.shape[:-2], matrices.strides):
         starts = starts[..., None] + np.arange(length) * (stride // matrices.itemsize)
-    return np.broadcast_to(starts, batch).ravel()
+    return np.broadcast_to(starts, batch).flatten()
 
 
 def _part(M, N, K, products):

@@ -1,0 +1,109 @@
+"""Matrix products of the networks' shapes: kernels/matmul/cpu.py beside NumPy's BLAS (and PyTorch's, if installed).
+
+    python benchmarks/matmul.py                 on all threads: wall time
+    python benchmarks/matmul.py --threads 1     on one: CPU time, which a busy machine disturbs little
+
+The rivals take turns in one process, with a pause so that none's idle threads spin into another's time. Medians and quartiles, over at least 5 and at most 60 rounds.
+Results go to benchmarks/results/matmul.json, under the number of threads.
+"""
+import os
+
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # read when NumPy is imported: its idle threads give the core back at once
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from tinycnn.kernels import runtime
+from tinycnn.kernels.matmul import cpu
+
+# name: (M, K, N), whether A is a transposed view, whether B is
+SHAPES = {
+    "convolution 3x3, VGG conv1_2, unfolded": ((64, 576, 50176), False, False),
+    "convolution 1x1, ResNet stage 2": ((256, 64, 3136), False, False),
+    "convolution 3x3, VGG conv4, unfolded": ((512, 4608, 784), False, False),
+    "convolution 3x3, VGG conv5, unfolded": ((512, 4608, 196), False, False),
+    "fc6 of VGG, batch 16": ((16, 25088, 4096), False, True),
+    "fc6 of VGG, batch 1": ((1, 25088, 4096), False, True),
+    "fc6 of AlexNet, batch 16": ((16, 9216, 4096), False, True),
+    "fc6 of VGG, batch 16, input gradient": ((16, 4096, 25088), False, False),
+    "fc6 of VGG, batch 16, weight gradient": ((4096, 16, 25088), True, False),
+    "fc1 of LeNet, batch 128": ((128, 400, 120), False, True),
+    "a small layer": ((10, 120, 128), False, False),
+    "square": ((1024, 1024, 1024), False, False),
+}
+
+
+def draw(rng, rows, columns, transposed):
+    return rng.standard_normal((columns, rows), np.float32).T if transposed else rng.standard_normal((rows, columns), np.float32)
+
+
+def rivals(a, b, threads):
+    """{name: a function that multiplies}"""
+    candidates = {"tinycnn": lambda: cpu.matmul(a, b), "numpy": lambda: np.matmul(a, b)}
+    try:
+        import torch
+    except ImportError:
+        return candidates
+    torch.set_num_threads(threads)
+    a_torch, b_torch = torch.from_numpy(a), torch.from_numpy(b)
+    return candidates | {"torch": lambda: a_torch @ b_torch}
+
+
+def measure(functions, clock, seconds):
+    """{name: [seconds of each round]}. Each function runs twice in its turn and the second counts: the first wakes its threads."""
+    times = {name: [] for name in functions}
+    end = time.monotonic() + seconds
+    for turn in range(60):
+        for name, function in functions.items():
+            function()
+            start = clock()
+            function()
+            times[name].append(clock() - start)
+            time.sleep(0.03 if clock is time.perf_counter else 0)
+        if turn >= 4 and time.monotonic() > end:
+            break
+    return times
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--threads", type=int, default=runtime.get_num_threads())
+    parser.add_argument("--seconds", type=float, default=4, help="for each shape")
+    parser.add_argument("--only", default="", help="shapes whose name contains this")
+    options = parser.parse_args()
+    runtime.set_num_threads(options.threads)
+    clock = time.thread_time if options.threads == 1 else time.perf_counter
+    rng = np.random.default_rng(0)
+    results = {}
+    with threadpool_limits(options.threads, "blas"):
+        for name, ((M, K, N), *transposed) in SHAPES.items():
+            if options.only not in name:
+                continue
+            functions = rivals(draw(rng, M, K, transposed[0]), draw(rng, K, N, transposed[1]), options.threads)
+            answers = [np.asarray(function()) for function in functions.values()]
+            assert all(np.allclose(answer, answers[0], rtol=1e-3, atol=1e-4 * K**0.5) for answer in answers), name
+            times = measure(functions, clock, options.seconds)
+            row = {rival: {"ms": np.quantile(values, [0.25, 0.5, 0.75]).round(6).tolist()} for rival, values in ((r, np.array(t) * 1e3) for r, t in times.items())}
+            for rival in row:
+                row[rival]["gflops"] = round(2e-6 * M * N * K / row[rival]["ms"][1], 2)
+            results[name] = {"M, K, N": [M, K, N], "rounds": len(times["tinycnn"]), **row}
+            print(f"{name:40}" + "   ".join(f"{rival} {value['ms'][1]:8.3f} ms {value['gflops']:6.1f} GFLOP/s" for rival, value in row.items())
+                  + f"   speed {row['numpy']['ms'][1] / row['tinycnn']['ms'][1]:.2f} of NumPy's", flush=True)
+    path = Path(__file__).parent / "results" / "matmul.json"
+    path.parent.mkdir(exist_ok=True)
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    blas = next(info for info in threadpool_info() if info["user_api"] == "blas")
+    stored[f"{options.threads} threads"] = {
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
+        "versions": {"numpy": np.__version__, "blas": f"{blas['internal_api']} {blas['version']} {blas.get('architecture', '')}"}, "results": results}
+    path.write_text(json.dumps(stored, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
