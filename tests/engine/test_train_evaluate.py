@@ -1,6 +1,7 @@
 """Accuracy, averages of views and networks, the numbers of an epoch, the log."""
 import json
 import math
+import resource
 
 import numpy as np
 import pytest
@@ -96,6 +97,21 @@ def test_log_is_cut_to_its_length_and_has_no_nan(tmp_path):
     again.write(step=2, loss=0.5)
     assert again.read() == [{"step": 1, "loss": 0.1 + 0.2}, {"step": 2, "loss": 0.5}]
     assert Log(tmp_path / "metrics.jsonl", 10**6).read() == again.read()
+
+
+def test_a_full_disk_while_logging(tmp_path):
+    """Kills: an error that does not name the file; half a line that stays after a resume."""
+    log = Log(tmp_path / "metrics.jsonl")
+    log.write(step=1, loss=1.0)
+    length = log.length()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length + 5, hard))
+    try:
+        with pytest.raises(OSError, match=r"metrics.jsonl: could not be written: .*"):
+            log.write(step=2, loss=2.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert Log(tmp_path / "metrics.jsonl", length).read() == [{"step": 1, "loss": 1.0}]
 
 
 def test_plot(tmp_path):

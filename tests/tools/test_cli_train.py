@@ -110,6 +110,7 @@ def test_wrong_input(capsys, tmp_path, monkeypatch, digits, finished_run):
     monkeypatch.chdir(tmp_path)
     assert "nowhere: no such folder" in failure(capsys, ["train", "--data", "nowhere"], 1)
     assert "lenet5 has no option 'pol': did you mean 'pool'?" in failure(capsys, ["train", "--data", digits, "-o", "pol=avg"], 1)
+    assert "optimizer Adam has no option 'momentum'" in failure(capsys, ["train", "--data", digits, "--optimizer", "Adam", "--momentum", "0.5"], 1)
     assert "pool is 'median'" in failure(capsys, ["train", "--data", digits, "-o", "pool=median"], 1)
     assert not any((tmp_path / "runs").iterdir()) if (tmp_path / "runs").exists() else True
     before = {path.name: path.read_bytes() for path in finished_run.iterdir()}
@@ -137,6 +138,25 @@ def test_a_learning_rate_that_blows_up(capsys, tmp_path, digits, reference_kerne
     """Kills: training on with NaN, a message that does not say where and what to do."""
     message = failure(capsys, ["train", "--data", digits, "--out", str(tmp_path / "run"), *QUICK, "--lr", "1e30"], 1)
     assert "error: step " in message and "it first appears in the output of" in message and "a smaller learning rate (--lr 1e+29" in message
+
+
+def test_a_network_with_auxiliary_classifiers_trains(tmp_path, digits, reference_kernels):
+    """Kills: a tuple of outputs taken for logits, auxiliary classifiers without a gradient."""
+    out = tmp_path / "run"
+    main(["train", "googlenet", "--data", digits, "--out", str(out), "--epochs", "1", "--batch-size", "60", "--width", "0.05", "-q"])
+    saved = checkpoint.load(out / "last.safetensors")
+    assert saved.config["recipe"]["aux_weight"] == 0.3
+    names = [name for name in saved.model if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
+    moved = [np.abs(entries["momentum_buffer"].array).max() > 0 for _, entries in sorted(saved.optimizer["state"].items())]
+    assert len(moved) == len(names) and sum(name.startswith("aux") for name in names) == 12 and all(moved[-4:])
+
+
+def test_the_run_may_be_resumed_from_elsewhere(tmp_path, monkeypatch, digits, reference_kernels):
+    """Kills: a relative path of the data in the config."""
+    monkeypatch.chdir(os.path.dirname(digits))
+    main(["train", "--data", os.path.basename(digits), "--out", str(tmp_path / "run"), "-q", *QUICK, "--epochs", "1"])
+    monkeypatch.chdir(tmp_path)
+    main(["train", "--resume", "run", "-q"])
 
 
 def test_recipes_and_options_reach_the_run(tmp_path, digits, reference_kernels):

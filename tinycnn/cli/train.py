@@ -15,8 +15,8 @@ def _recipes():
 
 
 def _optimizers():
-    from .. import optim
-    return [name for name in optim.__all__ if name not in ("Optimizer", "lr_scheduler")]
+    from ..train.build import OPTIMIZERS
+    return OPTIMIZERS
 
 
 MODEL, RECIPE, OPTIMIZER = Name("model", _models), Name("recipe", _recipes), Name("optimizer", _optimizers)

@@ -10,6 +10,7 @@ All defaults are decided in `configure`, so that a run can be resumed or evaluat
 import json
 from dataclasses import asdict, replace
 from inspect import signature
+from pathlib import Path
 
 from .. import __version__, models, optim
 from ..data import DataLoader, open_dataset
@@ -23,6 +24,8 @@ from .progress import Progress
 from .schedule import Schedule
 from .trainer import Trainer
 
+OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop")
+
 
 def configure(model="lenet5", data="bundled", recipe=None, *, epochs=None, batch_size=None, lr=None, label_smoothing=None, optimizer=None, optimizer_options=None,
               augment=True, seed=0, image_size=None, model_options=None):
@@ -31,6 +34,7 @@ def configure(model="lenet5", data="bundled", recipe=None, *, epochs=None, batch
     recipe: a name, by default the quick one for this network. optimizer: a class of tinycnn.optim; another one than the recipe's starts from its own options and
     learning rate. optimizer_options: momentum, weight_decay, ... model_options: width, and whatever else the network's function takes.
     """
+    data = data if data == "bundled" else str(Path(data).absolute())  # the run may be resumed from elsewhere
     train, test = (open_dataset(data, split) for split in ("train", "test"))
     chosen = recipes.get(recipe) if recipe else recipes.default_for(model)
     chosen = _with_optimizer(chosen, optimizer, lr, optimizer_options or {})
@@ -42,7 +46,7 @@ def configure(model="lenet5", data="bundled", recipe=None, *, epochs=None, batch
     mean, std = _statistics(train)
     options = {"num_classes": len(train.classes), "in_channels": channels, "image_size": image_size or size or models.default_input(model)[1],
                **chosen.model_options, **(model_options or {})}
-    config = {"tinycnn": __version__, "model": model, "model_options": options, "data": str(data), "images": {"train": len(train), "test": len(test)},
+    config = {"tinycnn": __version__, "model": model, "model_options": options, "data": data, "images": {"train": len(train), "test": len(test)},
               "classes": list(train.classes), "mean": mean, "std": std, "seed": seed, "epochs": chosen.epochs_for(len(train)) if epochs is None else epochs,
               "recipe": asdict(chosen)}
     return json.loads(json.dumps(config))  # as it will be read again: no tuples
@@ -93,10 +97,16 @@ def make_trainer(config, folder, progress=None, workers=0, checkpoint_every=1000
 
 def _with_optimizer(recipe, optimizer, lr, options):
     """The recipe with another optimiser, or other options for its own."""
-    if optimizer in (None, recipe.optimizer):
+    name = optimizer or recipe.optimizer
+    if name not in OPTIMIZERS:
+        raise ValueError(f"unknown optimizer {name!r}: there are {', '.join(OPTIMIZERS)}")
+    known = signature(getattr(optim, name)).parameters
+    for option in options:
+        if option not in known:
+            raise ValueError(f"optimizer {name} has no option {option!r} (it has: {', '.join(list(known)[1:])})")
+    if name == recipe.optimizer:
         return replace(recipe, optimizer_options={**recipe.optimizer_options, **options})
-    default = signature(getattr(optim, optimizer)).parameters["lr"].default
-    return replace(recipe, optimizer=optimizer, optimizer_options=options, lr=default if lr is None else lr)
+    return replace(recipe, optimizer=name, optimizer_options=options, lr=known["lr"].default if lr is None else lr)
 
 
 def _ten_crops(transforms):

@@ -47,8 +47,11 @@ class Log:
     def write(self, **values):
         """Add a line. JSON has no NaN and no infinity: they become null."""
         known = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(known, allow_nan=False) + "\n")
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(known, allow_nan=False) + "\n")
+        except OSError as error:  # half a line may be there: it goes when the run resumes
+            raise OSError(f"{self.path}: could not be written: {error.strerror}; what the last checkpoint knows of is whole") from error
 
     def length(self):
         """The length of the file, once all of it is on the disk."""
