@@ -6,10 +6,11 @@ The unfolded image has C/G * R*S rows (a row is a channel and a tap) and P*Q col
 """
 from typing import NamedTuple
 
+from ..matmul.block import K_BLOCK
+
 FORMS = ("forward", "input_grad", "weight_grad")
-ROWS = 288  # about: of the unfolded image, in a tile. 32 channels of 3x3
-POSITIONS = 256  # at most
-FILTERS = 256  # at most, where they take scratch
+DEPTH = K_BLOCK  # at most, of what a product sums over: a block of the matrix product, lest a second, smaller one be left
+ROWS = 288  # about: of the unfolded image in a tile, where they are not what is summed over. 32 channels of 3x3
 TASKS = 16  # wanted, so that threads have something to share out
 PAD = 16  # elements behind each row of a tile, lest rows a power of two apart compete for the same lines of the cache
 SCRATCH = 64 << 20  # bytes, of all threads together
@@ -17,7 +18,7 @@ SCRATCH = 64 << 20  # bytes, of all threads together
 
 class Tiles(NamedTuple):
     channels: int  # input channels of one group in a tile
-    taps: int  # taps of each: all R*S, unless those of a single channel are too many
+    taps: int  # of each channel: all R*S, unless channels is 1 and they are too many
     positions: int
     filters: int  # filters of one group that it is multiplied by at once
     splits: int  # parts of the sum over images and positions (weight gradient)
@@ -29,10 +30,13 @@ class Tiles(NamedTuple):
 def tiles(form, n, geometry):
     """The Tiles for one of FORMS, of a convolution of Sizes n."""
     C, K, RS, PQ, G = n.C // n.G, n.K // n.G, n.R * n.S, n.P * n.Q, n.G
-    channels = even(C, max(1, ROWS // RS), 8 if 8 * RS <= 2 * ROWS else 1)
-    taps = even(RS, 2 * ROWS, 8)  # less than all only if channels is 1
-    positions = even(PQ, POSITIONS, 32)
-    filters = even(K, FILTERS, 32)
+    if form == "forward":
+        channels, taps = even(C, max(1, DEPTH // RS), 1), even(RS, DEPTH, 1)
+        most = min(DEPTH, max(64, PQ * n.N * G // TASKS))  # smaller tiles cost less than unfolding again for other filters
+    else:  # rows of the product's tiles, eight of which are computed at a time
+        channels, taps = even(C, max(1, ROWS // RS), 8 if 8 * RS <= 2 * ROWS else 1), even(RS, 2 * ROWS, 8)
+        most = DEPTH
+    positions, filters = even(PQ, most, 32), even(K, DEPTH, 32)
     splits = 1
     columns = channels * taps * (positions + PAD)
     if form == "forward":

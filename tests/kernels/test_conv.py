@@ -114,6 +114,7 @@ def test_more_than_one_tile(case, algorithm):
     expected = all_three(reference, x, w, bias, dy, geometry)
     for answer, truth, length in zip(all_three(cpu, x, w, bias, dy, geometry, algorithm=algorithm), expected, lengths(x, w, dy)):
         close(answer, truth, length)
+    close(cpu.forward(x, w, None, geometry, algorithm=algorithm), expected[0] - bias.reshape(-1, 1, 1), w[0].size)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
