@@ -1,6 +1,8 @@
 """The smallest convolutions at which each mistake shows: one table for the tests of every algorithm and for the stored PyTorch vectors (tests/vectors/conv.npz)."""
 from contextlib import contextmanager
+from functools import cache
 
+import numba
 import numpy as np
 import pytest
 
@@ -45,9 +47,16 @@ def count_up(case):
     return np.arange(1.0, np.prod(x_shape) + 1).reshape(x_shape)
 
 
+@cache
+def introduce_empty():
+    """Numba gets to know NumPy's functions when it first compiles: it must be the real np.empty that it meets."""
+    numba.njit(lambda: np.empty(1))()
+
+
 @contextmanager
 def poisoned_memory():
     """np.empty gives floats that are NaN, as freshly allocated memory may: whoever relies on zeros or forgets an element shows."""
+    introduce_empty()
     empty = np.empty
 
     def nans(shape, dtype=float, **options):
