@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from ..autograd import Function, no_grad
-from ..tensor import Tensor, zeros
+from ..tensor import zeros
 from ..tools.shapes import only_shapes
 from .layers import product
 

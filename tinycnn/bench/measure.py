@@ -97,7 +97,7 @@ class OtherProcesses:
 
     def _seconds(self):
         with open("/proc/stat") as file:
-            user, nice, system, idle, iowait, irq, softirq, steal = (int(ticks) for ticks in file.readline().split()[1:9])
+            user, nice, system, _idle, _iowait, irq, softirq, steal = (int(ticks) for ticks in file.readline().split()[1:9])
         own = os.times()
         return time.perf_counter(), (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK"), own.user + own.system
 

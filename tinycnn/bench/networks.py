@@ -11,7 +11,7 @@ from tinycnn import models, nn
 from tinycnn.nn import functional as F
 
 from . import truth
-from .graph import Graph, trace
+from .graph import trace
 from .measure import alternate
 from .modules import NAMES, describe, module_of, signature
 from .results import Row, compare, timed
@@ -179,6 +179,8 @@ def measure_layer(contestants, name, graph, node, count, batch, results, plan, t
             expected = None if dropout else exact_result(exact.train(training), x.astype(np.float64), dy.astype(np.float64))
         runs = {}
         for contestant in contestants:
+            if training and "training" not in contestant.levels:
+                continue
             try:
                 with contestant.running():
                     own = single(graph, node)
@@ -187,8 +189,14 @@ def measure_layer(contestants, name, graph, node, count, batch, results, plan, t
                 results.skipped[f"{contestant.name} on {describe(graph, node)}, {what}"] = reason(failure)
         moved = 4 * batch * (x[0].size + dy[0].size) + sum(array.nbytes for array in alone.values.values())
         row = Row("layer", name, describe(graph, node), what, "", "", batch, threads, plan.cache, count)
-        check = (lambda *_: None) if dropout else check_scores
+        check = (lambda *_: None) if dropout else check_layer_gradients if training else check_scores
         results.rows += measure_task(row, runs, expected, check, plan, results, flops * (3 if training else 1), moved * (2 if training else 1))
+
+
+def check_layer_gradients(contestant, run, expected):
+    """The worst of the gradients."""
+    with contestant.running():
+        return max(error(contestant.array(gradient), exact) for gradient, exact in zip(run(), expected, strict=True))
 
 
 def single(graph, node):
@@ -203,14 +211,11 @@ def single(graph, node):
 
 
 def exact_result(model, x, dy):
-    """The scores, or in training mode the gradient of x."""
+    """The scores, or in training mode the gradients of x and of the weights."""
     images = tinycnn.from_numpy(x)
     if not model.training:
         with tinycnn.no_grad():
             return model(images).array
     images.requires_grad_()
     model(images).backward(tinycnn.from_numpy(dy))
-    return images.grad.array
-
-
-__all__ = ["Graph", "build", "measure_network", "measure_network_layers"]
+    return [tensor.grad.array for tensor in (images, *model.parameters())]

@@ -21,6 +21,7 @@ class Row:
     batch: int = 1
     threads: int = 1
     cache: str = "warm"
+    size: int = 0  # of the images, where a network was given another than its own
     count: int = 1  # how often the case occurs in its group
     note: str = ""
     value: float | None = None  # the median
@@ -44,7 +45,7 @@ class Row:
     @property
     def task(self):
         """What all contestants of a task have in common."""
-        return self.level, self.group, self.case, self.what, self.batch, self.threads, self.cache
+        return self.level, self.group, self.case, self.what, self.batch, self.threads, self.cache, self.size
 
     @property
     def counts(self):

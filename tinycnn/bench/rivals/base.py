@@ -56,7 +56,7 @@ class Contestant:
         raise Unsupported("no training")
 
     def layer(self, model, graph, x, dy):
-        """A function that runs a single layer in training mode, forward and backward from dy, and gives the gradient of x."""
+        """A function that runs a single layer in training mode, forward and backward from dy, and gives the gradients of x and of the weights."""
         raise Unsupported("no training")
 
     def array(self, result):
@@ -65,7 +65,10 @@ class Contestant:
 
 
 class TrainingStep:
-    """One step of training: call it to take the step. The learning rate is 0, so every step sees the same weights and can be checked at any time; nothing is saved by that."""
+    """One step of training: call it to take the step.
+
+    The learning rate is 0, which saves no work but lets every step see the same weights, so that gradients can be checked at any time.
+    """
 
     LR, MOMENTUM, WEIGHT_DECAY, AUXILIARY = 0.0, 0.9, 5e-4, 0.3
 

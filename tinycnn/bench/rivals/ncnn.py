@@ -29,7 +29,7 @@ class Ncnn(Contestant):
             Path(folder, "net.bin").write_bytes(weights)
             if net.load_param(os.path.join(folder, "net.param")) or net.load_model(os.path.join(folder, "net.bin")):
                 raise RuntimeError("ncnn does not accept the model")
-        images = [ncnn.Mat(image) for image in np.ascontiguousarray(x)]
+        images = [ncnn.Mat(image).clone() for image in np.ascontiguousarray(x)]  # memory of its own, which it knows not to write over
 
         def run():
             results = []

@@ -1,4 +1,5 @@
 """PyTorch: the network as plain torch.nn modules, called one after another by straight-line code (torch.fx writes it, as one would by hand)."""
+from collections import Counter
 from contextlib import contextmanager
 
 import numpy as np
@@ -66,15 +67,12 @@ class PyTorch(Contestant):
 
     def layer(self, model, graph, x, dy):
         network, images, cotangent = self.network(graph).train(), self.placed(x).requires_grad_(), self.placed(dy)
-        for module in network.modules():
-            if isinstance(module, nn.ReLU):
-                module.inplace = False  # its input here is the image itself
 
         def run():
             images.grad = None
             network.zero_grad()
             network(images).backward(cotangent)
-            return images.grad
+            return images.grad, *(parameter.grad for parameter in network.parameters())
         return run
 
     def array(self, result):
@@ -94,6 +92,7 @@ def build(graph):
     root, wires, code = nn.Module(), {}, fx.Graph()
     wires["image"] = code.placeholder("image")
     root.named = {}
+    readers = Counter(name for node in graph.nodes for name in node.inputs)
     for node in graph.nodes:
         inputs = tuple(wires[name] for name in node.inputs)
         if node.op in FUNCTIONS:
@@ -102,6 +101,8 @@ def build(graph):
             continue
         values = {part: graph.values[name] for part, name in node.weights.items()}
         module = module_of(nn, node, values)
+        if node.op == "relu":
+            module.inplace = node.inputs[0] != "image" and readers[node.inputs[0]] == 1  # where nobody else needs what it overwrites
         with torch.no_grad():
             for part, value in values.items():
                 getattr(module, NAMES.get(part, part)).copy_(torch.from_numpy(np.ascontiguousarray(value)))
@@ -136,7 +137,8 @@ class Step(TrainingStep):
             layer.p = p if on else 0.0
 
     def gradients(self):
-        return self.loss.item(), {self.network.named[name]: parameter.grad.numpy() for name, parameter in self.network.named_parameters() if parameter.grad is not None}
+        gradients = {self.network.named[name]: parameter.grad for name, parameter in self.network.named_parameters()}
+        return self.loss.item(), {name: gradient.numpy() for name, gradient in gradients.items() if gradient is not None}
 
 
 CONTESTANT = PyTorch

@@ -1,0 +1,119 @@
+"""Results as text: a table for the terminal, or one in Markdown for docs/."""
+from .results import best_of
+
+
+def table(results, markdown=False):
+    """Everything: the machine, the rows task by task, the sums, and who was left out and why."""
+    lines = [*heading(results), ""]
+    current = None
+    for task, rows in results.tasks().items():
+        level, group, *_ = task
+        if (level, group) != current:
+            current = level, group
+            lines += [f"{'## ' if markdown else ''}{title(level, group)}", ""]
+        lines += block(rows, markdown)
+    lines += totals(results, markdown)
+    if results.skipped:
+        lines += ["", "Left out:", *(f"- {name}: {why}" if markdown else f"  {name}: {why}" for name, why in results.skipped.items())]
+    return "\n".join(lines)
+
+
+def title(level, group):
+    return {"conv": f"Convolutions of {group}", "layer": f"Layers of {group}", "inference": f"Inference, {group}", "training": f"A step of training, {group}",
+            "memory": f"Memory, {group}", "startup": f"Start-up, {group}"}[level]
+
+
+def heading(results):
+    """When, on what, how."""
+    machine = results.environment
+    libraries = ", ".join(f"{name} {version}" for name, version in machine.get("libraries", {}).items())
+    versions = dict.fromkeys(f"{name.split()[0]} {details.get('version') or ''}".strip() for name, details in results.contestants.items())
+    lines = [f"{machine.get('date', '')}  {machine.get('processor', '')}, {machine.get('cores', '?')} cores, {machine.get('system', '')}",
+             f"{libraries}; threads by {machine.get('threading_layer', '?')}; malloc: {machine.get('malloc', '?')}",
+             f"contestants: {', '.join(versions)}"]
+    lines += [f"{peak['threads']} thread{'s' * (peak['threads'] > 1)}: peak {peak['gflops']:g} GFLOP/s in registers, {peak['gbps']:g} GB/s copying"
+              for peak in results.peaks]
+    if results.settings:
+        lines.append("median of {rounds} rounds of {seconds:g} s each, alternating with pauses of {pause:g} s; {cache} cache".format(**results.settings))
+    lines.append("x: time of tinycnn over this one's (below 1: tinycnn is faster); %: of the roofline; error in sigma against float64")
+    return lines
+
+
+COLUMNS = ("", "median", "quartiles", "x", "quartiles", "GFLOP/s", "GB/s", "%", "error")
+
+
+def block(rows, markdown):
+    """The rows of one task."""
+    head = rows[0]
+    repeated = f" (x{head.count})" if head.count > 1 else ""
+    bound = f", bound by {head.bound}" if head.bound else ""
+    note = f" ({head.note})" if head.note else ""
+    size = f", images of {head.size}x{head.size}" if head.size else ""
+    name = f"{head.case}{repeated}, {head.what}, batch {head.batch}{note}{size}, {head.threads} thread{'s' * (head.threads > 1)}{bound}"
+    cells = [row_cells(row) for row in rows]
+    if markdown:
+        return [f"**{name}**", "", "| " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * (len(COLUMNS) - 1), *("| " + " | ".join(line) + " |" for line in cells), ""]
+    widths = [max(len(line[i]) for line in [COLUMNS, *cells] if len(line) == len(COLUMNS)) for i in range(len(COLUMNS))]
+    widths[0] = max(widths[0], max(len(line[0]) for line in cells))
+    lines = [name, "  " + aligned(COLUMNS, widths)]
+    return [*lines, *("  " + aligned(line, widths) for line in cells), ""]
+
+
+def aligned(cells, widths):
+    if len(cells) == 2:  # a refused row
+        return f"{cells[0]:{widths[0]}}  {cells[1]}"
+    return "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(cells, widths))).rstrip()
+
+
+def row_cells(row):
+    """What stands in a row; a refused one has its reason in place of figures."""
+    if row.refused:
+        return (row.contestant, f"refused: {row.refused}")
+    if row.value is None:
+        return (row.contestant, "not measured")
+    default = f" (default malloc {number(row.default_malloc)})" if row.default_malloc is not None else ""
+    between, ratio_between = ("-".join(map(number, quartiles)) for quartiles in (row.quartiles, row.ratio_quartiles))
+    return (row.contestant, f"{number(row.value)} {row.unit}{default}", between, number(row.ratio), ratio_between,
+            number(row.gflops), number(row.gbps), "" if row.roofline is None else f"{row.roofline:.0f}", "" if row.error is None else f"{row.error:.1e}")
+
+
+def number(value):
+    """Three digits."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
+def sums(results):
+    """{(level, group, what, batch, threads): {library: [ours, theirs, tasks]}}: milliseconds of all tasks of a group in which both count, each as often as it occurs.
+
+    Of a library's settings the fastest counts, task by task; of tinycnn what a user gets.
+    """
+    found = {}
+    for (level, group, _, what, batch, threads, *_), rows in results.tasks().items():
+        ours = next((row for row in rows if row.contestant == "tinycnn" and row.counts), None)
+        if ours is None or level not in ("conv", "layer"):
+            continue
+        totals = found.setdefault((level, group, what, batch, threads), {})
+        rivals = {library: row for library, row in best_of(rows).items() if library != "tinycnn"}
+        if rivals:
+            rivals["the fastest of them"] = min(rivals.values(), key=lambda row: row.value)
+        for library, row in rivals.items():
+            total = totals.setdefault(library, [0.0, 0.0, 0])
+            total[0] += ours.count * ours.value
+            total[1] += row.count * row.value
+            total[2] += 1
+    return found
+
+
+def totals(results, markdown):
+    """The sums as text."""
+    found = {key: libraries for key, libraries in sums(results).items() if any(tasks > 1 for _, _, tasks in libraries.values())}
+    if not found:
+        return []
+    lines = [f"{'## ' if markdown else ''}Sums (each layer as often as it occurs; where both count)", ""]
+    for (_, group, what, batch, threads), libraries in found.items():
+        for library, (ours, theirs, tasks) in libraries.items():
+            text = f"{group}, {what}, batch {batch}, {threads} threads: tinycnn {number(ours)} ms, {library} {number(theirs)} ms: {ours / theirs:.2f}  ({tasks} layers)"
+            lines.append(f"- {text}" if markdown else f"  {text}")
+    return lines

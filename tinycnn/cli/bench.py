@@ -1,0 +1,221 @@
+"""`tinycnn bench`: how fast, beside whom, and how sure that is."""
+import sys
+
+import click
+
+from .train import MODEL, key_value
+
+FORMS = ("forward", "input_grad", "weight_grad")
+
+
+@click.group()
+def bench():
+    """Measure kernels, layers and networks beside other libraries, on this machine.
+
+    Whoever is not installed is left out, with the reason. Every answer is compared with float64 before and after it is timed; contestants take turns; a figure that
+    is too noisy is refused. docs/benchmarks.md explains everything.
+
+    \b
+    tinycnn bench conv resnet50 --quick           convolutions, one by one
+    tinycnn bench conv --kernel my_conv.py        your kernel beside ours and the others'
+    tinycnn bench inference --batch 1 --batch 16  whole networks
+    tinycnn bench training vgg16                  a step of training
+    tinycnn bench machine                         what this machine can do, and who is here
+    tinycnn bench show results.json --plot plots  a run, once more
+    """
+
+
+def common(command):
+    """The options that all measurements have."""
+    for option in reversed((
+            click.option("--rivals", metavar="NAMES",
+                         help="Who else takes part: names, with commas, each perhaps with a setting (pytorch:nchw). \"none\": nobody. [default: all]"),
+            click.option("--threads", type=click.IntRange(1), multiple=True, help="Threads of everybody; may be repeated. [default: all cores]"),
+            click.option("--batch", type=click.IntRange(1), multiple=True, help="Images at a time; may be repeated."),
+            click.option("--rounds", type=click.IntRange(1), help="How often the contestants take turns. [default: 7]"),
+            click.option("--seconds", type=click.FloatRange(0), help="Of calls in each turn; one call at least. [default: 0.2]"),
+            click.option("--cache", type=click.Choice(["warm", "cold"]), default="warm", show_default=True, help="Arrays just used, or driven out of the caches."),
+            click.option("--most-spread", type=click.FloatRange(0), default=0.15, show_default=True, help="Refuse figures whose quartiles are further apart."),
+            click.option("--quick", is_flag=True, help="Three short turns at batch 1: a first impression."),
+            click.option("--default-malloc", is_flag=True, help="Show beside each figure what it is when malloc is left as it is."),
+            click.option("--json", "json_file", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the results."),
+            click.option("--markdown", type=click.Path(dir_okay=False), metavar="FILE", help="Write the tables as Markdown."),
+            click.option("--plot", type=click.Path(file_okay=False), metavar="FOLDER", help="Draw them."))):
+        command = option(command)
+    return command
+
+
+def sized(command):
+    """The options of networks."""
+    for option in reversed((
+            click.argument("models", nargs=-1, type=MODEL, metavar="[MODEL]..."),
+            click.option("--image-size", type=click.IntRange(1), multiple=True, help="Of the images; may be repeated. [default: the published network's]"),
+            click.option("-o", "--option", "options", multiple=True, callback=key_value, metavar="NAME=VALUE",
+                         help="An option of the network's function, such as width=0.5."))):
+        command = option(command)
+    return command
+
+
+@bench.command()
+@click.argument("sets", nargs=-1, metavar="[SET]...")
+@click.option("--kernel", type=click.Path(dir_okay=False), metavar="FILE.py", help="Your own: a file with forward(x, w, bias, stride, padding, dilation, groups).")
+@click.option("--pass", "forms", type=click.Choice(FORMS), multiple=True, help="Which passes; may be repeated. [default: all three]")
+@click.option("--algorithm", "algorithms", multiple=True, metavar="NAME", help="Also measure this algorithm of ours by itself; may be repeated.")
+@click.option("--layer", "only", metavar="TEXT", help="Only layers with this in their name.")
+@click.option("--list", "listing", is_flag=True, help="Show the layers of the sets, and measure nothing.")
+@common
+def conv(sets, kernel, forms, algorithms, only, listing, **how):
+    """Convolutions one by one: forward, input gradient and weight gradient of the layers of each SET.
+
+    A SET is a network (alexnet, googlenet, resnet50, vgg16: the default), deepbench_training, deepbench_server, deepbench_device, convnet_benchmarks, or a file like
+    those in benchmarks/layers. A published batch that is too large for this machine is cut, and the table says so.
+
+    --kernel brings your own: it is first tried on small awkward shapes, and if anything is wrong you read what, and nothing is timed.
+    """
+    from ..bench import run
+    sets = sets or run.SETS
+    if listing:
+        _list(sets, how["batch"] or (16,))
+        return
+    if kernel:
+        right, report = run.check_kernel(kernel, (how["threads"] or (1,))[0])
+        click.echo(report + "\n")
+        if not right:
+            raise click.ClickException(f"{kernel} is not right yet: nothing was timed")
+    going = _begin(how)
+    going.conv(sets, _batches(how, (16,)), forms or FORMS, kernel, algorithms, only)
+    _finish(going.results, how)
+
+
+@bench.command()
+@sized
+@common
+def inference(models, image_size, options, **how):
+    """Scores of whole networks, at batch 1 and 16 unless told otherwise."""
+    _networks("inference", models, image_size, options, how, (1, 16))
+
+
+@bench.command()
+@sized
+@common
+def training(models, image_size, options, **how):
+    """A step of training: forward, backward and SGD, at batch 16 unless told otherwise."""
+    _networks("training", models, image_size, options, how, (16,))
+
+
+@bench.command()
+@sized
+@common
+def layer(models, image_size, options, **how):
+    """Every distinct layer of a network by itself, as in inference, and forward and backward as in training."""
+    _networks("layer", models, image_size, options, how, (16,))
+
+
+@bench.command()
+@sized
+@common
+def memory(models, image_size, options, **how):
+    """The most memory that a step of training takes, in processes of their own (Linux)."""
+    _networks("memory", models, image_size, options, how, (16,))
+
+
+@bench.command()
+@sized
+@common
+def startup(models, image_size, options, **how):
+    """How long it takes to start: importing, and the first result with nothing compiled and with everything compiled before. [default: resnet50]"""
+    _networks("startup", models or ("resnet50",), image_size, options, how, (1,))
+
+
+@bench.command()
+@common
+def machine(**how):
+    """What this machine is and can do, and which libraries are here."""
+    going = _begin(how)
+    for level in ("conv", "inference"):  # at one of them everybody is
+        going.contestants(level, going.threads[0])
+    going.results.skipped = {name: why for name, why in going.results.skipped.items() if name not in {row.split()[0] for row in going.results.contestants}}
+    for name, value in going.results.environment.items():
+        click.echo(f"{name.replace('_', ' '):17} {', '.join(f'{key} {entry}' for key, entry in value.items()) if isinstance(value, dict) else value}")
+    for name, details in going.results.contestants.items():
+        click.echo(f"{name:24} {details['version']}  {details['means']}")
+    _finish(going.results, how)
+
+
+@bench.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE...")
+@click.option("--markdown", type=click.Path(dir_okay=False), metavar="FILE", help="Write the tables as Markdown.")
+@click.option("--plot", type=click.Path(file_okay=False), metavar="FOLDER", help="Draw them.")
+def show(files, markdown, plot):
+    """Results that were kept with --json, as tables and plots."""
+    from pathlib import Path
+
+    from ..bench.results import Results
+    texts = []
+    for file in files:
+        try:
+            results = Results.from_json(Path(file).read_text())
+        except (ValueError, TypeError, KeyError) as error:
+            raise click.ClickException(f"{file}: {error}") from error
+        texts.append(results)
+        _finish(results, {"plot": plot and str(Path(plot, Path(file).stem) if len(files) > 1 else plot), "markdown": None, "json_file": None, "default_malloc": False})
+    if markdown:
+        _write_markdown(texts, markdown)
+
+
+def _begin(how):
+    """The Run of these options."""
+    from .. import get_num_threads
+    from ..bench.measure import Plan
+    from ..bench.rivals import ALL
+    from ..bench.run import Run
+    quick = {"rounds": 3, "seconds": 0.05} if how["quick"] else {}
+    asked = {name: how[name] for name in ("rounds", "seconds", "cache", "most_spread") if how[name] is not None}
+    rivals = ALL if how["rivals"] is None else () if how["rivals"] == "none" else tuple(name.strip() for name in how["rivals"].split(","))
+    return Run(Plan(**{**quick, **asked}), how["threads"] or (get_num_threads(),), rivals, lambda text: click.echo(f"... {text}", err=True), how["json_file"])
+
+
+def _batches(how, usual):
+    return how["batch"] or ((1,) if how["quick"] else usual)
+
+
+def _networks(level, models, image_size, options, how, batches):
+    from ..bench import run
+    going = _begin(how)
+    going.networks(level, models or run.NETWORKS, _batches(how, batches), options, image_size or (None,))
+    _finish(going.results, how)
+
+
+def _list(sets, batches):
+    from ..bench import layers
+    for name in sets:
+        click.echo(name)
+        for layer in layers.load(name, batches[0]):
+            cut = f" (published: {layer.published_N})" if layer.published_N and layer.published_N != layer.N else ""
+            click.echo(f"  {layer.name:24} batch {layer.N}{cut}: {layer}, {layer.flops / 1e9:.3g} GFLOP" + (f", {layer.count} times" if layer.count > 1 else ""))
+
+
+def _finish(results, how):
+    """Print, keep, draw."""
+    from ..bench.plots import draw
+    from ..bench.report import table
+    from ..bench.run import with_default_malloc
+    from ..train.files import replacing
+    if how["default_malloc"]:
+        with_default_malloc(results, sys.argv[1:])
+    click.echo(table(results))
+    if how["json_file"]:
+        with replacing(how["json_file"]) as part:
+            part.write_text(results.to_json())
+    if how["markdown"]:
+        _write_markdown([results], how["markdown"])
+    if how["plot"]:
+        for path in draw(results, how["plot"]):
+            click.echo(f"{path}")
+
+
+def _write_markdown(several, path):
+    from ..bench.report import table
+    from ..train.files import replacing
+    with replacing(path) as part:
+        part.write_text("\n\n".join(table(results, markdown=True) for results in several) + "\n")
