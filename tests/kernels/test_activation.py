@@ -65,6 +65,7 @@ def test_more_than_one_tile():
     rng = np.random.default_rng(0)
     x, dy = (rng.standard_normal(2 * (1 << 14) + 4099).astype(np.float32) for _ in range(2))
     np.testing.assert_array_equal(kernels.relu(x), reference.relu(x))
+    np.testing.assert_array_equal(kernels.relu_(x.copy()), reference.relu(x))
     np.testing.assert_array_equal(kernels.relu_backward(dy, x), reference.relu_backward(dy, x))
     assert_same_bits_on_any_number_of_threads(lambda: (kernels.relu(x), kernels.relu_(x.copy()), kernels.relu_backward(dy, x)))
 

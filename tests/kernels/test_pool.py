@@ -229,7 +229,7 @@ def test_any_layout():
 
 
 def test_the_same_bits_on_any_number_of_threads():
-    """Kills: two threads that add to one element."""
+    """Kills (nearly always): two threads that add to one element."""
     cpu, window = backend("cpu").pool, Window((3, 3), (1, 1), (1, 1))
     x = np.random.default_rng(0).standard_normal((3, 5, 9, 9)).astype(np.float32)
     assert_same_bits_on_any_number_of_threads(lambda: (*cpu.max_forward(x, window), cpu.max_backward(x, cpu.max_forward(x, window)[1], x.shape),
