@@ -47,7 +47,7 @@ def pad(x, padding):
 
 def taps(padded, window, positions):
     """For each tap (r, s) of the window, what it touches of `padded`: a strided view (N, C, P, Q). Writing to the view writes to `padded`."""
-    reach = [(count - 1) * stride + 1 for count, stride in zip(positions, window.stride)]
+    reach = [count * stride for count, stride in zip(positions, window.stride)]
     for r in range(window.size[0]):
         for s in range(window.size[1]):
             top, left = r * window.dilation[0], s * window.dilation[1]
