@@ -103,7 +103,7 @@ def test_optimisers_and_schedules():
     seen = rates("resnet110_cifar", 164, 391)
     assert [seen[i] for i in (0, 399, 400, 31_999, 32_000, 47_999, 48_000, 63_999)] == pytest.approx([0.01, 0.01, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
     seen = rates("quick", 4, 10)
-    assert seen[0] == pytest.approx(0.05) and seen[20] == pytest.approx(0.025) and 0 < seen[39] < 0.001
+    assert seen[0] == pytest.approx(0.02) and seen[20] == pytest.approx(0.01) and 0 < seen[39] < 0.001
 
 
 def test_unknown_names_and_descriptions():

@@ -55,6 +55,7 @@ def as_tuple(output):
 def models_on_torch():
     """tinycnn/models, imported a second time into a package whose `nn` is PyTorch's."""
     torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
 
     class LocalResponseNorm(torch.nn.LocalResponseNorm):
         def __init__(self, size, alpha, beta, k, alpha_convention="torch"):
@@ -78,8 +79,10 @@ def models_on_torch():
         spec = importlib.util.spec_from_file_location("on_torch.models", models.__file__, submodule_search_locations=list(models.__path__))
         module = sys.modules["on_torch.models"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
+        torch.set_num_threads(1)  # on maps this small its threads wait for each other
         yield module
     finally:
+        torch.set_num_threads(threads)
         for name in [name for name in sys.modules if name.split(".")[0] == "on_torch"]:
             del sys.modules[name]
 
