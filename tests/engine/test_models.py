@@ -106,7 +106,7 @@ def test_state_dicts_are_torchvisions(theirs):
 
 def test_names_do_not_depend_on_the_image_size():
     """What is left out for small images leaves an Identity behind. Kills: dropping it from the Sequential, which shifts the names of all that follows."""
-    for name in models.names():
+    for name in set(models.names()) - {"resnet1202", "plain1202"}:
         full, small = (list(models.build(name, init=None, width=0.05, image_size=size).state_dict()) for size in (models.default_input(name)[1], 28))
         assert small == full
 

