@@ -30,30 +30,25 @@ class Tiles(NamedTuple):
 def tiles(form, n, geometry):
     """The Tiles for one of FORMS, of a convolution of Sizes n."""
     C, K, RS, PQ, G = n.C // n.G, n.K // n.G, n.R * n.S, n.P * n.Q, n.G
-    if form == "forward":
+    channels, taps = even(C, max(1, ROWS // RS), 8 if 8 * RS <= 2 * ROWS else 1), even(RS, 2 * ROWS, 8)  # a product's tile is eight rows high
+    positions, filters, splits = even(PQ, DEPTH, 32), even(K, DEPTH, 32), 1
+    if form == "forward":  # sums over channels and taps
         channels, taps = even(C, max(1, DEPTH // RS), 1), even(RS, DEPTH, 1)
-        most = min(DEPTH, max(64, PQ * n.N * G // TASKS))  # smaller tiles cost less than unfolding again for other filters
-    else:  # rows of the product's tiles, eight of which are computed at a time
-        channels, taps = even(C, max(1, ROWS // RS), 8 if 8 * RS <= 2 * ROWS else 1), even(RS, 2 * ROWS, 8)
-        most = DEPTH
-    positions, filters = even(PQ, most, 32), even(K, DEPTH, 32)
-    splits = 1
-    columns = channels * taps * (positions + PAD)
-    if form == "forward":
+        positions = even(PQ, min(DEPTH, max(64, n.N * G * PQ // TASKS)), 32)  # small tiles cost less than ...
         images = n.N * G * parts(PQ, positions)
-        filters = even(K, max(64, K * images // TASKS), 8)  # all of them, unless there are few images
+        filters = even(K, max(64, K * images // TASKS), 8)  # ... to unfold again for other filters: all of them, unless there are few images
         tasks = images * parts(K, filters)
-        scratch = 2 * columns  # as rows, and as panels
-    elif form == "input_grad":
+        beside = channels * taps * (positions + PAD)  # the same as panels
+    elif form == "input_grad":  # sums over filters
         tasks = n.N * G * parts(C, channels)
-        scratch = columns + filters * (positions + PAD)  # and dy as panels
-    else:
+        beside = filters * (positions + PAD)  # dy as panels
+    else:  # sums over positions and images
         tasks = G * parts(K, filters) * parts(C, channels) * parts(RS, taps)
         splits = max(1, min(parts(TASKS, tasks), n.N * parts(PQ, positions)))
         tasks *= splits
-        scratch = columns + (filters + PAD) * (positions + channels * taps)  # and dy as panels, and their product
+        beside = (filters + PAD) * (positions + channels * taps)  # dy as panels, and the product
     unfolds = (n.R, n.S) != (1, 1) or geometry.stride != (1, 1) or geometry.padding != (0, 0)
-    return Tiles(channels, taps, positions, filters, splits, unfolds, tasks, scratch)
+    return Tiles(channels, taps, positions, filters, splits, unfolds, tasks, channels * taps * (positions + PAD) + beside)
 
 
 def even(total, most, multiple):
