@@ -14,7 +14,7 @@ from cli_runs import QUICK, TEST, TRAIN, failure
 
 import tinycnn
 from tinycnn.cli import main
-from tinycnn.train import checkpoint
+from tinycnn.train import checkpoint, trainer
 
 
 def weights(folder, file="last.safetensors"):
@@ -73,10 +73,10 @@ def test_killed_by_the_system_and_resumed(capsys, tmp_path, digits, finished_run
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    step = checkpoint.load(folder / "last.safetensors").state["step"]
-    assert step >= 1
+    state = checkpoint.load(folder / "last.safetensors").state
+    assert state["step"] >= 1
     main(["train", "--resume", str(folder)])
-    assert "resumed in epoch" in capsys.readouterr().out
+    assert f"resumed in epoch {state['epoch'] + 1} at batch {state['batch'] + 1}" in capsys.readouterr().out
     assert_same_weights(folder, finished_run)
     assert_same_weights(folder, finished_run, "best.safetensors")
 
@@ -146,9 +146,18 @@ def test_a_network_with_auxiliary_classifiers_trains(tmp_path, digits, reference
     main(["train", "googlenet", "--data", digits, "--out", str(out), "--epochs", "1", "--batch-size", "60", "--width", "0.05", "-q"])
     saved = checkpoint.load(out / "last.safetensors")
     assert saved.config["recipe"]["aux_weight"] == 0.3
+    assert saved.config["model_options"] == {"num_classes": 10, "in_channels": 1, "image_size": 8, "init": "he", "width": 0.05}
     names = [name for name in saved.model if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
     moved = [np.abs(entries["momentum_buffer"].array).max() > 0 for _, entries in sorted(saved.optimizer["state"].items())]
     assert len(moved) == len(names) and sum(name.startswith("aux") for name in names) == 12 and all(moved[-4:])
+
+
+def test_checkpoints_within_an_epoch(tmp_path, monkeypatch, digits, reference_kernels):
+    """Kills: --checkpoint-every forgotten."""
+    written, save = [], trainer.save
+    monkeypatch.setattr(trainer, "save", lambda path, *parts: (written.append(path.name), save(path, *parts)))
+    main(["train", "--data", digits, "--out", str(tmp_path / "run"), "-q", *QUICK, "--checkpoint-every", "3"])
+    assert written.count("last.safetensors") == 8 // 3 + 2
 
 
 def test_the_run_may_be_resumed_from_elsewhere(tmp_path, monkeypatch, digits, reference_kernels):

@@ -13,7 +13,10 @@ import tinycnn
 from tinycnn import cli, models
 from tinycnn.cli import main
 from tinycnn.cli.predict import _bar
-from tinycnn.data import open_dataset
+from tinycnn.data import DataLoader, open_dataset
+from tinycnn.train import checkpoint
+from tinycnn.train.build import make_transform, trained_model
+from tinycnn.train.evaluate import probabilities
 
 COMMANDS = ("train", "evaluate", "predict", "summary", "models", "recipes", "info")
 
@@ -58,9 +61,20 @@ def test_evaluate(capsys, finished_run):
     assert "ten crops each" in table and "best.safetensors" in table
     cropped = json.loads(said(capsys, "evaluate", str(finished_run / "last.safetensors"), "--ten-crop", "--json"))
     assert cropped["crops"] == 10
-    assert cropped["results"][0]["loss"] != first["loss"]
+    assert cropped["results"][0]["loss"] != pytest.approx(first["loss"], rel=1e-3)
     train = json.loads(said(capsys, "evaluate", str(finished_run), "--json", "--split", "train"))
     assert train["images"] == 60
+
+
+def test_ten_crops_are_ten_views(finished_run, digits):
+    """Kills: the centre ten times, crops as large as the image, no mirror images."""
+    pixels, _ = open_dataset(digits, "test")[0]
+    config = checkpoint.load(finished_run).config
+    config["model_options"]["image_size"] = 16
+    views = make_transform(config, ten_crop=True)(pixels)
+    assert views.shape == (10, 16, 16, 1)
+    assert len({view.tobytes() for view in views}) == 10
+    np.testing.assert_array_equal(views[9], views[4][:, ::-1])
 
 
 def test_an_ensemble_of_opposites(capsys, tmp_path, finished_run, digits):
@@ -86,7 +100,10 @@ def test_predict_a_test_image(capsys, finished_run, digits):
     shares = [entry["probability"] for entry in result["top"]]
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(1, abs=1e-5)
-    assert {entry["label"] for entry in result["top"]} == set(range(10))
+    loaded = checkpoint.load(finished_run)
+    p, labels = probabilities(trained_model(loaded), DataLoader(open_dataset(digits, "test"), 4, transform=make_transform(loaded.config)))
+    assert int(label) == labels[3]
+    assert {entry["label"]: entry["probability"] for entry in result["top"]} == pytest.approx(dict(enumerate(p[3].tolist())), rel=1e-4)
 
 
 def test_predict_a_file(capsys, tmp_path, finished_run, digits):
