@@ -24,7 +24,7 @@ from ..matmul.block import gemm_block, pack_columns, pack_rows
 from ..runtime import contiguous, jit
 from ..unfold.tile import fold_tile, unfold_tile
 from .sizes import sizes
-from .tiles import FORMS, PAD, tiles
+from .tiles import FORMS, tiles
 from .workspace import workspace
 
 ZERO, ONE = np.intp(0), np.intp(1)  # Numba would compile another matrix product for every literal 0 or 1
@@ -90,7 +90,7 @@ def _forward(task, x, w, bias, y, n, stride, padding, dilation, tile, mine):
     C, K, RS, PQ = n.C // n.G, n.K // n.G, n.R * n.S, n.P * n.Q
     image, g, k, t = place(task, n.G, K, tile.filters, PQ, tile.positions)
     filters, positions = min(tile.filters, K - k), min(tile.positions, PQ - t)
-    row, panels = tile.positions + PAD, tile.channels * tile.taps * (tile.positions + PAD)
+    panels = tile.channels * tile.taps * tile.row  # where they begin, behind the columns
     y0 = (image * n.K + g * K + k) * PQ + t
     for f in range(filters if bias.size else 0):
         y[y0 + f * PQ:y0 + f * PQ + positions] = bias[g * K + k + f]
@@ -100,8 +100,8 @@ def _forward(task, x, w, bias, y, n, stride, padding, dilation, tile, mine):
         for tap in range(0, RS, tile.taps):
             taps = min(tile.taps, RS - tap)
             if tile.unfolds:
-                unfold_tile(x, x0, (n.H, n.W), n.Q, n.S, stride, padding, dilation, channels, (tap, tap + taps), t, t + positions, mine, ZERO, row)
-                pack_rows(channels * taps, positions, mine, ZERO, row, mine, panels)
+                unfold_tile(x, x0, (n.H, n.W), n.Q, n.S, stride, padding, dilation, channels, (tap, tap + taps), t, t + positions, mine, ZERO, tile.row)
+                pack_rows(channels * taps, positions, mine, ZERO, tile.row, mine, panels)
             else:
                 pack_rows(channels, positions, x, x0 + t, PQ, mine, panels)
             w0 = ((g * K + k) * C + c) * RS + tap
@@ -114,7 +114,7 @@ def _input_grad(task, dy, w, dx, n, stride, padding, dilation, tile, mine):
     C, K, RS, PQ = n.C // n.G, n.K // n.G, n.R * n.S, n.P * n.Q
     image, g, c, _ = place(task, n.G, C, tile.channels, ONE, ONE)
     channels = min(tile.channels, C - c)
-    row, panels = tile.positions + PAD, tile.channels * tile.taps * (tile.positions + PAD)
+    panels = tile.channels * tile.taps * tile.row  # where they begin, behind the columns
     x0 = (image * n.C + g * C + c) * n.H * n.W
     dx[x0:x0 + channels * n.H * n.W] = 0
     for t in range(0, PQ, tile.positions):
@@ -126,11 +126,11 @@ def _input_grad(task, dy, w, dx, n, stride, padding, dilation, tile, mine):
                 pack_rows(filters, positions, dy, (image * n.K + g * K + k) * PQ + t, PQ, mine, panels)
                 w0 = ((g * K + k) * C + c) * RS + tap
                 if tile.unfolds:
-                    gemm_block(channels * taps, positions, filters, w, w0, ONE, C * RS, mine, panels, mine, ZERO, row, k > 0)
+                    gemm_block(channels * taps, positions, filters, w, w0, ONE, C * RS, mine, panels, mine, ZERO, tile.row, k > 0)
                 else:
                     gemm_block(channels, positions, filters, w, w0, ONE, C, mine, panels, dx, x0 + t, PQ, k > 0)
             if tile.unfolds:
-                fold_tile(mine, ZERO, row, (n.H, n.W), n.Q, n.S, stride, padding, dilation, channels, (tap, tap + taps), t, t + positions, dx, x0)
+                fold_tile(mine, ZERO, tile.row, (n.H, n.W), n.Q, n.S, stride, padding, dilation, channels, (tap, tap + taps), t, t + positions, dx, x0)
 
 
 @jit
@@ -140,8 +140,8 @@ def _weight_grad(task, dy, x, dw, n, stride, padding, dilation, tile, mine):
     task, tap = task // parts(RS, tile.taps), task % parts(RS, tile.taps) * tile.taps
     split, g, k, c = place(task, n.G, K, tile.filters, C, tile.channels)
     filters, channels, taps = min(tile.filters, K - k), min(tile.channels, C - c), min(tile.taps, RS - tap)
-    row, panels = tile.positions + PAD, tile.channels * tile.taps * (tile.positions + PAD)
-    product, product_row = panels + (tile.filters + PAD) * tile.positions, tile.filters + PAD
+    panels = tile.channels * tile.taps * tile.row  # where they begin, behind the columns
+    product = panels + tile.filter_row * tile.positions
     shares = n.N * parts(PQ, tile.positions)
     first, end = split * shares // tile.splits, (split + 1) * shares // tile.splits
     for share in range(first, end):
@@ -150,14 +150,14 @@ def _weight_grad(task, dy, x, dw, n, stride, padding, dilation, tile, mine):
         x0 = (image * n.C + g * C + c) * n.H * n.W
         pack_columns(positions, filters, dy, (image * n.K + g * K + k) * PQ + t, ONE, PQ, mine, panels)
         if tile.unfolds:
-            unfold_tile(x, x0, (n.H, n.W), n.Q, n.S, stride, padding, dilation, channels, (tap, tap + taps), t, t + positions, mine, ZERO, row)
-            gemm_block(channels * taps, filters, positions, mine, ZERO, row, ONE, mine, panels, mine, product, product_row, share > first)
+            unfold_tile(x, x0, (n.H, n.W), n.Q, n.S, stride, padding, dilation, channels, (tap, tap + taps), t, t + positions, mine, ZERO, tile.row)
+            gemm_block(channels * taps, filters, positions, mine, ZERO, tile.row, ONE, mine, panels, mine, product, tile.filter_row, share > first)
         else:
-            gemm_block(channels, filters, positions, x, x0 + t, PQ, ONE, mine, panels, mine, product, product_row, share > first)
+            gemm_block(channels, filters, positions, x, x0 + t, PQ, ONE, mine, panels, mine, product, tile.filter_row, share > first)
     for f in range(filters):
         w0 = ((split * n.K + g * K + k + f) * C + c) * RS + tap
         for i in range(channels * taps):
-            dw[w0 + i] = mine[product + i * product_row + f] if end > first else 0
+            dw[w0 + i] = mine[product + i * tile.filter_row + f] if end > first else 0
 
 
 @jit

@@ -12,7 +12,7 @@ FORMS = ("forward", "input_grad", "weight_grad")
 DEPTH = K_BLOCK  # at most, of what a product sums over: a block of the matrix product, lest a second, smaller one be left
 ROWS = 288  # about: of the unfolded image in a tile, where they are not what is summed over. 32 channels of 3x3
 TASKS = 16  # wanted, so that threads have something to share out
-PAD = 16  # elements behind each row of a tile, lest rows a power of two apart compete for the same lines of the cache
+LINE = 16  # elements: rows in scratch begin on cache lines
 SCRATCH = 64 << 20  # bytes, of all threads together
 
 
@@ -25,6 +25,8 @@ class Tiles(NamedTuple):
     unfolds: bool  # whether there is anything to unfold
     tasks: int  # parts of the work that threads share out
     scratch: int  # elements that a thread needs
+    row: int  # elements from row to row in scratch, of matrices whose columns are positions
+    filter_row: int  # and of those whose columns are filters
 
 
 def tiles(form, n, geometry):
@@ -38,23 +40,28 @@ def tiles(form, n, geometry):
         images = n.N * G * parts(PQ, positions)
         filters = even(K, max(64, K * images // TASKS), 8)  # ... to unfold again for other filters: all of them, unless there are few images
         tasks = images * parts(K, filters)
-        beside = channels * taps * (positions + PAD)  # the same as panels
+        beside = channels * taps * row(positions)  # the same as panels
     elif form == "input_grad":  # sums over filters
         tasks = n.N * G * parts(C, channels)
-        beside = filters * (positions + PAD)  # dy as panels
+        beside = filters * row(positions)  # dy as panels
     else:  # sums over positions and images
         tasks = G * parts(K, filters) * parts(C, channels) * parts(RS, taps)
         splits = max(1, min(parts(TASKS, tasks), n.N * parts(PQ, positions)))
         tasks *= splits
-        beside = (filters + PAD) * (positions + channels * taps)  # dy as panels, and the product
+        beside = row(filters) * (positions + channels * taps)  # dy as panels, and the product
     unfolds = (n.R, n.S) != (1, 1) or geometry.stride != (1, 1) or geometry.padding != (0, 0)
-    return Tiles(channels, taps, positions, filters, splits, unfolds, tasks, channels * taps * (positions + PAD) + beside)
+    return Tiles(channels, taps, positions, filters, splits, unfolds, tasks, channels * taps * row(positions) + beside, row(positions), row(filters))
 
 
 def even(total, most, multiple):
     """The size of about equal parts of `total`, each at most `most` or little more: a multiple of `multiple` unless one part suffices."""
     count = parts(total, most)
     return max(total, 1) if count <= 1 else min(total, parts(parts(total, count), multiple) * multiple)
+
+
+def row(columns):
+    """Elements for a row of so many: whole lines, and one more, lest rows be a power of two apart and compete for the same places in the cache."""
+    return parts(columns, LINE) * LINE + LINE
 
 
 def parts(total, size):
