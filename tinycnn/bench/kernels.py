@@ -37,7 +37,7 @@ def measure_form(runs, group, layer, form, arrays, peak, plan, threads):
     note = f"batch {layer.N} of {layer.published_N}" if layer.published_N and layer.published_N != layer.N else ""
     rows, right = {}, {}
     for contestant, run in runs.items():
-        row = Row("conv", group, layer.name, form, contestant.name, contestant.library, layer.N, threads, plan.cache, layer.count, note)
+        row = Row("conv", group, layer.name, form, contestant.name, contestant.library, layer.N, threads, plan.cache, count=layer.count, note=note)
         rows[contestant.name] = row
         try:
             row.error = answer_error(contestant, run, expected)
@@ -49,7 +49,7 @@ def measure_form(runs, group, layer, form, arrays, peak, plan, threads):
             right[contestant.name] = contestant, run
     samples = alternate({name: run for name, (_, run) in right.items()}, plan, {name: contestant.running for name, (contestant, _) in right.items()})
     for name, (contestant, run) in right.items():
-        row = timed(rows[name], samples[name], peak, plan.most_spread, layer.flops, layer.bytes)
+        row = timed(rows[name], samples[name], peak, plan, layer.flops, layer.bytes)
         row.error_after = answer_error(contestant, run, expected)
         row.refused = row.refused or verdict(row.error_after, layer.length(form), " after the timing")
     compare(list(rows.values()), samples)

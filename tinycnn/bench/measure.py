@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-DISTURBED = 0.06  # of the machine's time, taken by other processes during a phase
 ATTEMPTS = 3  # at an undisturbed phase
 
 
@@ -32,6 +31,7 @@ class Plan:
     pause: float = 0.03
     cache: str = "warm"  # or "cold"
     most_spread: float = 0.15  # of a figure that is not refused
+    most_disturbed: float = 0.06  # of the machine's time that other processes may take during a phase
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Sample:
 
     rounds: list = field(default_factory=list)
     calls: int = 0
-    disturbed: int = 0  # rounds in which other processes took more than DISTURBED, in spite of ATTEMPTS
+    disturbed: int = 0  # rounds in which other processes took more than the plan allows, in spite of ATTEMPTS
 
     @property
     def median(self):
@@ -56,12 +56,12 @@ class Sample:
         low, high = self.quartiles
         return (high - low) / self.median if self.median else 0.0
 
-    def refusal(self, most_spread):
+    def refusal(self, plan):
         """Why this figure does not count, or None."""
-        if self.spread > most_spread:
-            return f"too noisy: the quartiles are {self.spread:.0%} of the median apart, at most {most_spread:.0%} count"
+        if self.spread > plan.most_spread:
+            return f"too noisy: the quartiles are {self.spread:.0%} of the median apart, at most {plan.most_spread:.0%} count"
         if self.disturbed > len(self.rounds) // 2:
-            return f"other processes took more than {DISTURBED:.0%} of the machine in {self.disturbed} of {len(self.rounds)} rounds"
+            return f"other processes took more than {plan.most_disturbed:.0%} of the machine in {self.disturbed} of {len(self.rounds)} rounds"
         return None
 
 
@@ -156,6 +156,6 @@ def phase(function, calls, plan, sweep, clock, sleep, others):
             start = clock()
             function()
             times.append(clock() - start)
-        if others.share() <= DISTURBED:
+        if others.share() <= plan.most_disturbed:
             return times, True
     return times, False

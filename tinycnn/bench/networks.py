@@ -93,7 +93,7 @@ def measure_task(template, runs, expected, check, plan, results, flops, moved, l
             right[name] = contestant, run
     samples = alternate({name: run for name, (_, run) in right.items()}, plan, {name: contestant.running for name, (contestant, _) in right.items()})
     for name, (contestant, run) in right.items():
-        row = timed(rows[name], samples[name], results.peak(row.threads), plan.most_spread, flops, moved, least)
+        row = timed(rows[name], samples[name], results.peak(row.threads), plan, flops, moved, least)
         row.error_after = check(contestant, run, expected)
         row.refused = row.refused or verdict(row, row.error_after, " after the timing")
     compare(list(rows.values()), samples)
@@ -188,7 +188,7 @@ def measure_layer(contestants, name, graph, node, count, batch, results, plan, t
             except Exception as failure:
                 results.skipped[f"{contestant.name} on {describe(graph, node)}, {what}"] = reason(failure)
         moved = 4 * batch * (x[0].size + dy[0].size) + sum(array.nbytes for array in alone.values.values())
-        row = Row("layer", name, describe(graph, node), what, "", "", batch, threads, plan.cache, count)
+        row = Row("layer", name, describe(graph, node), what, "", "", batch, threads, plan.cache, count=count)
         check = (lambda *_: None) if dropout else check_layer_gradients if training else check_scores
         results.rows += measure_task(row, runs, expected, check, plan, results, flops * (3 if training else 1), moved * (2 if training else 1))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from .results import best_of
 
 WIDTH_OF_A_TASK = 0.55  # inches
+AXES = ("batch", "threads", "size")
 
 
 def draw(results, folder):
@@ -14,15 +15,16 @@ def draw(results, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for (level, group, what, batch, threads), rows in panels(results).items():
-        name = f"{level}-{group}-{what}-b{batch}-t{threads}"
+    for (level, group, what, batch, threads, size), rows in panels(results).items():
+        name = f"{level}-{group}-{what}-b{batch}-t{threads}" + (f"-{size}x{size}" if size else "")
         paths.append(save(bars(rows, f"{group}: {what}, batch {batch}, {threads} threads"), folder / f"bars-{name}.png"))
         if any(row.gflops for row in rows):
             paths.append(save(roofline(rows, results.peak(threads), f"{group}: {what}, batch {batch}, {threads} threads"), folder / f"roofline-{name}.png"))
-    for axis in ("batch", "threads", "size"):
-        for (level, group, case, what), rows in curves(results, axis).items():
-            name = f"{level}-{group}-{case}-{what}".replace("/", "_").replace(" ", "_")
-            paths.append(save(scaling(rows, axis, f"{case}: {what}"), folder / f"{axis}-{name}.png"))
+    for axis in AXES:
+        for (level, group, case, what, *others), rows in curves(results, axis).items():
+            fixed = ", ".join(f"{name} {value}" for name, value in zip((name for name in AXES if name != axis), others) if value)
+            name = "-".join(map(str, (axis, level, group, case, what, *others))).replace("/", "_").replace(" ", "_")
+            paths.append(save(scaling(rows, axis, f"{case}: {what}\n{fixed}"), folder / f"{name}.png"))
     return paths
 
 
@@ -31,16 +33,17 @@ def panels(results):
     found = {}
     for row in results.rows:
         if row.counts and row.unit == "ms":
-            found.setdefault((row.level, row.group, row.what, row.batch, row.threads), []).append(row)
+            found.setdefault((row.level, row.group, row.what, row.batch, row.threads, row.size), []).append(row)
     return found
 
 
 def curves(results, axis):
-    """The rows of cases that were measured for several values of `axis`."""
+    """The rows of cases that were measured for several values of `axis`, all else the same."""
     found = {}
     for row in results.rows:
         if row.counts and row.unit == "ms":
-            found.setdefault((row.level, row.group, row.case, row.what), []).append(row)
+            others = (getattr(row, name) for name in AXES if name != axis)
+            found.setdefault((row.level, row.group, row.case, row.what, *others), []).append(row)
     return {key: rows for key, rows in found.items() if len({getattr(row, axis) for row in rows}) > 1}
 
 

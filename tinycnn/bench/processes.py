@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 
-from .measure import Sample
+from .measure import Plan, Sample
 from .results import Row, timed
 
 IMPORTS = {"tinycnn": "tinycnn", "pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino", "mnn": "MNN", "ncnn": "ncnn", "numpy": "numpy"}
@@ -77,4 +77,4 @@ def measure_startup(contestants, network, level, batch, results, plan, threads, 
 
 def seconds(row, seen):
     """The row, with what processes of their own took: their spread is shown and never a reason to refuse."""
-    return timed(row, Sample(seen), None, float("inf"))
+    return timed(row, Sample(seen), None, Plan(most_spread=float("inf")))

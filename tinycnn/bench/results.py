@@ -87,12 +87,12 @@ class Results:
         return cls(**{f.name: data[f.name] for f in fields(cls) if f.name != "rows"}, rows=rows)
 
 
-def timed(row, sample, peak, most_spread, flops=None, moved=None, least=None):
+def timed(row, sample, peak, plan, flops=None, moved=None, least=None):
     """Fill a Row with what a Sample says. least: the seconds of its roofline, where that is more than one number of FLOPs and bytes tells."""
     from .machine import attainable
     row.value, row.quartiles = 1e3 * sample.median, tuple(1e3 * q for q in sample.quartiles)
     row.rounds, row.disturbed = tuple(1e3 * seconds for seconds in sample.rounds), sample.disturbed
-    row.refused = row.refused or sample.refusal(most_spread) or ""
+    row.refused = row.refused or sample.refusal(plan) or ""
     if flops is not None:
         seconds, row.bound = attainable(flops, moved, peak)
         row.flops, row.bytes = flops, moved

@@ -27,7 +27,7 @@ CASES = (
     Layer("5x5", 2, 5, 12, 9, 7, 5, 5, padding=(2, 2), bias=True),
     Layer("first layer: 11x11, stride 4", 1, 3, 43, 39, 10, 11, 11, stride=(4, 4), bias=True),
     Layer("first layer: 7x7, stride 2", 2, 3, 23, 20, 9, 7, 7, stride=(2, 2), padding=(3, 3)),
-    Layer("the stride leaves rows over", 2, 2, 9, 11, 3, 3, 3, stride=(3, 3)),
+    Layer("the stride leaves rows over", 2, 2, 10, 11, 3, 3, 3, stride=(3, 3)),
     Layer("the stride jumps over inputs", 1, 2, 9, 9, 3, 2, 2, stride=(3, 3), bias=True),
     Layer("1x1", 2, 19, 6, 5, 23, 1, 1, bias=True),
     Layer("1x1, stride 2", 2, 4, 5, 6, 3, 1, 1, stride=(2, 2)),
@@ -101,6 +101,9 @@ def judge(form, layer, function, arrays, expected):
     if fault:
         return Finding(form, layer, None, fault)
     changed = [name for name, array, was in zip(("x", "w", "bias", "dy"), arrays, before) if array is not None and not np.array_equal(array, was)]
+    for array, was in zip(arrays, before):
+        if array is not None:
+            array[...] = was
     if changed:
         return Finding(form, layer, None, f"changes its input {' and '.join(changed)}")
     off = error(kept, expected)

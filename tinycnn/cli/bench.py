@@ -36,6 +36,8 @@ def common(command):
             click.option("--seconds", type=click.FloatRange(0), help="Of calls in each turn; one call at least. [default: 0.2]"),
             click.option("--cache", type=click.Choice(["warm", "cold"]), default="warm", show_default=True, help="Arrays just used, or driven out of the caches."),
             click.option("--most-spread", type=click.FloatRange(0), default=0.15, show_default=True, help="Refuse figures whose quartiles are further apart."),
+            click.option("--most-disturbed", type=click.FloatRange(0, 1), default=0.06, show_default=True,
+                         help="Refuse figures during which other processes took more of the machine. 1: never."),
             click.option("--quick", is_flag=True, help="Three short turns at batch 1: a first impression."),
             click.option("--default-malloc", is_flag=True, help="Show beside each figure what it is when malloc is left as it is."),
             click.option("--json", "json_file", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the results."),
@@ -170,7 +172,7 @@ def _begin(how):
     from ..bench.rivals import ALL
     from ..bench.run import Run
     quick = {"rounds": 3, "seconds": 0.05} if how["quick"] else {}
-    asked = {name: how[name] for name in ("rounds", "seconds", "cache", "most_spread") if how[name] is not None}
+    asked = {name: how[name] for name in ("rounds", "seconds", "cache", "most_spread", "most_disturbed") if how[name] is not None}
     rivals = ALL if how["rivals"] is None else () if how["rivals"] == "none" else tuple(name.strip() for name in how["rivals"].split(","))
     return Run(Plan(**{**quick, **asked}), how["threads"] or (get_num_threads(),), rivals, lambda text: click.echo(f"... {text}", err=True), how["json_file"])
 

@@ -5,13 +5,16 @@
     def weight_grad(dy, x, w_shape, stride, padding, dilation, groups): ...    dw, optional
 
 Arrays are float32 and C-contiguous, stride, padding and dilation (vertical, horizontal) pairs. What a kernel does not do, it says by raising NotImplementedError.
-If the file defines set_num_threads(n), that is called first.
+While it runs, NumPy's BLAS and Numba have as many threads as everybody else; if the file defines set_num_threads(n), that is called too, for other libraries.
 """
 import importlib.util
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from threadpoolctl import ThreadpoolController
+
+from ... import get_num_threads, set_num_threads
 from ..layers import FORMS
 from .base import Contestant
 
@@ -23,7 +26,7 @@ class OwnKernel(Contestant):
         super().__init__("default", threads)
         self.path = Path(path)
         self.module = imported(self.path)
-        self.library = self.path.stem
+        self.library, self.pools = self.path.stem, ThreadpoolController()
         self.forms = [form for form in FORMS if callable(getattr(self.module, form, None))]
         if "forward" not in self.forms:
             raise ValueError(f"{path}: defines no forward(x, w, bias, stride, padding, dilation, groups)")
@@ -37,9 +40,15 @@ class OwnKernel(Contestant):
 
     @contextmanager
     def running(self):
+        before = get_num_threads()
+        set_num_threads(self.threads)
         if hasattr(self.module, "set_num_threads"):
             self.module.set_num_threads(self.threads)
-        yield
+        try:
+            with self.pools.limit(limits=self.threads, user_api="blas"):
+                yield
+        finally:
+            set_num_threads(before)
 
     def conv(self, layer, x, w, bias, dy):
         module, how = self.module, tuple(layer.geometry)
