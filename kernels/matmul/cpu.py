@@ -1,13 +1,16 @@
 """Matrix product on the CPU: parts of C in parallel, each by the register-tiled product of block.py.
 
 **Idea.** C is cut into parts, by shape alone. For each, one thread walks over k in blocks: it packs its columns of B into a buffer that stays in the
-second-level cache, and multiplies. Operands are read where they lie, transposed or not, and whatever their batch; nothing is copied beforehand.
+second-level cache, and multiplies. Operands are read where they lie, transposed or not, and whatever their batch; nothing is copied beforehand. How C is cut
+changes no bit of the result: the order of each element's sum is set by K_BLOCK alone.
 
-**Napkin.** Within a part of ROWS_AT_ONCE x COLUMNS_AT_ONCE, packing an element of B costs 0.1 to 0.4 ns and 256 FMAs on it 4.7: at most a few percent. C is
-read and written once per K_BLOCK. Two kinds of product want something else:
+**Napkin.** 2*M*N*K FLOPs; a part of r x c packs each element of B for r products and sums (0.1 ns from a cache, 0.3 to 0.5 from memory, against r / 55 ns) and reads
+and writes C once per K_BLOCK. With r = 512 that is 95% of the block's 110 GFLOP/s; with r = 16, a small batch through a large layer, half, and memory is the bound.
+
+Two kinds of product want something else:
 
     tiny        below SMALL products in all, starting threads costs more than it gives: BLAS, on the calling thread
-    few rows    a batch of up to 4 through a linear layer uses each weight once or a few times, and the weights of AlexNet and VGG are larger than any cache:
+    few rows    a batch of up to 4 through a linear layer uses each weight a few times at most, and the weights of AlexNet and VGG are larger than any cache:
                 only memory counts. Packing would write what was read; instead each row of w is multiplied with x where it lies.
 """
 import math
@@ -22,8 +25,8 @@ from .block import K_BLOCK, gemm_block, pack_b, packed_size
 
 SMALL = 1 << 20
 FEW_ROWS = 4
-ROWS_AT_ONCE, COLUMNS_AT_ONCE = 256, 384  # with K_BLOCK: 256 KB of A and 384 KB of B in the second-level cache
-PARTS, WORK = 32, 1 << 20  # cut smaller, until there are 32 parts for threads to share evenly, but never below a million products each
+MOST_ROWS, MOST_COLUMNS = 1024, 384  # of a part: K_BLOCK x 384 elements of packed B stay in the second-level cache
+PARTS, WORK = 8, 1 << 21  # parts wanted, for threads to share evenly, if each has two million products: 40 us
 
 
 def matmul(a, b):
@@ -41,7 +44,7 @@ def matmul(a, b):
     if M <= FEW_ROWS and a_col == b_row == 1 and not batch:
         _multiply_few_rows(M, N, K, a_flat, a_row, b_flat, b_col, c.reshape(-1))
     else:
-        _multiply(M, N, K, a_flat, _starts(a, batch), a_row, a_col, b_flat, _starts(b, batch), b_row, b_col, c.reshape(-1), *_part(M, N, K, products))
+        _multiply(M, N, K, a_flat, _starts(a, batch), a_row, a_col, b_flat, _starts(b, batch), b_row, b_col, c.reshape(-1), *_cuts(M, N, K, math.prod(batch)))
     return c
 
 
@@ -82,27 +85,38 @@ def _starts(matrices, batch):
     return np.broadcast_to(starts, batch).flatten()
 
 
-def _part(M, N, K, products):
-    """(rows, columns) of the parts that C is cut into."""
-    rows, columns = min(M, ROWS_AT_ONCE), min(N, COLUMNS_AT_ONCE)
-    while products // (rows * columns * K) < PARTS and rows * columns * K > 2 * WORK:
-        if columns >= rows and columns > 64:
-            columns = -(-columns // 64) * 32
-        elif rows > 16:
-            rows = -(-rows // 16) * 8
+def _cuts(M, N, K, matrices):
+    """(down, across): into how many parts the rows and the columns of C are cut.
+
+    A part of r x c packs its columns of B for r rows, and fetches its rows of A for c columns; packing an element costs six times as much as fetching one. So
+    rows are halved while r > 6c and columns otherwise, until threads have parts enough or the parts become too small to be worth a thread's while.
+    """
+    down, across = -(-M // MOST_ROWS), -(-N // MOST_COLUMNS)
+    across += across % 2 if across > 1 else 0  # an even number for two threads to share
+    while matrices * down * across < min(PARTS, matrices * M * N * K // WORK):
+        if M >= 16 * down and (M * across > 6 * N * down or N < 32 * across):
+            down *= 2
+        elif N >= 32 * across:
+            across *= 2
         else:
             break
-    return rows, columns
+    return down, across
 
 
 @jit(parallel=True)
-def _multiply(M, N, K, a, a_starts, a_row, a_col, b, b_starts, b_row, b_col, c, rows, columns):
+def _multiply(M, N, K, a, a_starts, a_row, a_col, b, b_starts, b_row, b_col, c, down, across):
     """C of every matrix in the batch, part by part."""
-    down, across = (M + rows - 1) // rows, (N + columns - 1) // columns
     for part in prange(len(a_starts) * down * across):
-        matrix, m, n = part // across // down, part // across % down * rows, part % across * columns
-        _multiply_part(min(rows, M - m), min(columns, N - n), K, a, a_starts[matrix] + m * a_row, a_row, a_col,
-                       b, b_starts[matrix] + n * b_col, b_row, b_col, c, (matrix * M + m) * N + n, N)
+        matrix, i, j = part // across // down, part // across % down, part % across
+        m, m_end, n, n_end = _cut(M, 8, i, down), _cut(M, 8, i + 1, down), _cut(N, 16, j, across), _cut(N, 16, j + 1, across)
+        _multiply_part(m_end - m, n_end - n, K, a, a_starts[matrix] + m * a_row, a_row, a_col, b, b_starts[matrix] + n * b_col, b_row, b_col,
+                       c, (matrix * M + m) * N + n, N)
+
+
+@jit
+def _cut(length, unit, i, parts):
+    """Where part i of `length` begins: the parts are equal up to one unit."""
+    return min(length, (length + unit - 1) // unit * i // parts * unit)
 
 
 @jit

@@ -33,6 +33,7 @@ SHAPES = {
     "batches broadcast": ((2, 1, 6, 5), (3, 5, 7)),
     "one left for all": ((6, 5), (4, 5, 7)),
     "one right for all": ((4, 6, 5), (5, 7)),
+    "batch of few rows": ((3, 2, 5), (3, 5, 7)),
     "empty batch": ((0, 6, 5), (5, 7)),
 }
 
@@ -77,7 +78,7 @@ def test_cpu_agrees_with_the_reference(case, dtype, always_tiled):
     close(y, reference.matmul(a, b), a.shape[-1])
 
 
-@pytest.mark.parametrize("case", ["leftovers of every kind", "several blocks of k", "batches broadcast"])
+@pytest.mark.parametrize("case", ["leftovers of every kind", "several blocks of k", "batches broadcast", "a row", "batch of few rows"])
 def test_any_strides(case, always_tiled):
     """Transposed, sliced, reversed, repeated. Kills: rows and columns of an operand exchanged, a stride taken for 1, a first element that is not the first in memory."""
     views = {
@@ -96,10 +97,13 @@ def test_any_strides(case, always_tiled):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5])
 def test_few_rows_through_a_linear_layer(rows, dtype, always_tiled):
-    """A batch of 1 to 4 has a kernel of its own. Kills: the last outputs or the last inputs lost, rows of x mixed up."""
+    """A batch of 1 to 4 has a kernel of its own. Kills: the last outputs or the last inputs lost, rows of x mixed up, rows taken for neighbours in memory."""
     for inputs, outputs in ((70, 50), (64, 4), (5, 7)):
-        x, w, bias = draw((rows, inputs), dtype), draw((outputs, inputs), dtype, 1), draw(outputs, dtype, 2)
-        close(cpu.linear(x, w, bias), reference.linear(x, w, bias), inputs)
+        wide_x, wide_w, bias = draw((rows, inputs + 3), dtype), draw((outputs, inputs + 2), dtype, 1), draw(outputs, dtype, 2)
+        x, w = wide_x[:, :inputs], wide_w[:, :inputs]
+        expected = reference.linear(x, w, bias)
+        close(cpu.linear(x, w, bias), expected, inputs)
+        close(cpu.linear(x.copy(), w.copy(), bias), expected, inputs)
 
 
 def test_one_thread_and_two_give_the_same_bits(always_tiled):
@@ -122,7 +126,7 @@ def test_long_sums_stay_accurate(always_tiled):
     close(cpu.linear(a[:1], np.ascontiguousarray(b.T), None), expected[:1], length=2)
 
 
-def test_whole_numbers_are_multiplied_too():
+def test_whole_numbers_are_multiplied_too(always_tiled):
     a, b = np.arange(6).reshape(2, 3), np.arange(12).reshape(3, 4)
     for name in ("reference", "cpu"):
         np.testing.assert_array_equal(backend(name).matmul.matmul(a, b), [[20, 23, 26, 29], [56, 68, 80, 92]])
