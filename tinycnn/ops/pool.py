@@ -166,10 +166,9 @@ def sliding_window(name, size, stride, padding, dilation, ceil_mode=False):
 def pooling_window(name, size, stride, padding, dilation, ceil_mode):
     """A Window of which at most half may lie in the padding: otherwise some would hold nothing else."""
     window = sliding_window(name, size, size if stride is None else stride, padding, dilation, ceil_mode)
-    for r, pad, d in zip(window.size, window.padding, window.dilation):
-        extent = d * (r - 1) + 1
-        if 2 * pad > extent:
-            raise ValueError(f"{name}: padding {window.padding} is more than half of the window {window.size} (dilation {window.dilation})")
+    for r, pad in zip(window.size, window.padding):
+        if 2 * pad > r:  # without the dilation, as PyTorch counts
+            raise ValueError(f"{name}: padding {window.padding} is more than half of the window {window.size}")
     return window
 
 
