@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .measure import OtherProcesses
+
 LIBRARIES = ("tinycnn", "numpy", "numba", "llvmlite", "threadpoolctl")
 VARIABLES = ("MALLOC_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMBA_", "TINYCNN_", "LD_PRELOAD")  # beginnings of those that change what is measured
 COPIED = 128 << 20  # bytes of each array that is copied
@@ -117,13 +119,15 @@ def best(function, seconds=0.5):
 
 
 def peak(threads):
-    """{"gflops", "gbps", "threads"}: the most that so many threads can do here, in float32."""
+    """{"threads", "gflops", "gbps", "disturbed"}: the most that so many threads can do here, in float32; and what part of the machine others took meanwhile."""
     from .. import get_num_threads, set_num_threads
     from ..kernels.simd.tile import ROWS, VECTORS
     from ..kernels.simd.vector import WIDTH
     multiply_add, copy = measuring_kernels()
     before = get_num_threads()
     set_num_threads(threads)
+    others = OtherProcesses()
+    others.start()
     try:
         a, out, steps = np.ones(64 * WIDTH, np.float32), np.zeros(1024 * threads, np.float32), 400_000
         flops = 2 * ROWS * VECTORS * WIDTH * steps * threads
@@ -132,7 +136,7 @@ def peak(threads):
         gbps = 2 * COPIED / best(lambda: copy(x, y, threads)) / 1e9
     finally:
         set_num_threads(before)
-    return {"threads": threads, "gflops": round(gflops, 1), "gbps": round(gbps, 2)}
+    return {"threads": threads, "gflops": round(gflops, 1), "gbps": round(gbps, 2), "disturbed": round(others.share(), 3)}
 
 
 def attainable(flops, moved, peak):

@@ -17,15 +17,21 @@ def draw(results, folder):
     paths = []
     for (level, group, what, batch, threads, size), rows in panels(results).items():
         name = f"{level}-{group}-{what}-b{batch}-t{threads}" + (f"-{size}x{size}" if size else "")
-        paths.append(save(bars(rows, f"{group}: {what}, batch {batch}, {threads} threads"), folder / f"bars-{name}.png"))
+        label = f"{group}: {what}, batch {batch}, {threads} threads"
+        paths.append(save(bars(rows, label), folder / plain(f"bars-{name}.png")))
         if any(row.gflops for row in rows):
-            paths.append(save(roofline(rows, results.peak(threads), f"{group}: {what}, batch {batch}, {threads} threads"), folder / f"roofline-{name}.png"))
+            paths.append(save(roofline(rows, results.peak(threads), label), folder / plain(f"roofline-{name}.png")))
     for axis in AXES:
         for (level, group, case, what, *others), rows in curves(results, axis).items():
             fixed = ", ".join(f"{name} {value}" for name, value in zip((name for name in AXES if name != axis), others) if value)
-            name = "-".join(map(str, (axis, level, group, case, what, *others))).replace("/", "_").replace(" ", "_")
-            paths.append(save(scaling(rows, axis, f"{case}: {what}\n{fixed}"), folder / f"{name}.png"))
+            name = "-".join(map(str, (axis, level, group, case, what, *others)))
+            paths.append(save(scaling(rows, axis, f"{case}: {what}\n{fixed}"), folder / plain(f"{name}.png")))
     return paths
+
+
+def plain(name):
+    """A name that a file can have."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
 
 
 def panels(results):

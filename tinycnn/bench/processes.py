@@ -66,7 +66,7 @@ def measure_startup(contestants, network, level, batch, results, plan, threads, 
         with tempfile.TemporaryDirectory() as folder:
             caches = {"TINYCNN_CACHE": folder, "TORCHINDUCTOR_CACHE_DIR": folder}
             for what, rounds in zip(rows, (1, plan.rounds)):
-                row = Row("startup", network, f"first {level}", what, contestant.name, contestant.library, batch, threads, "")
+                row = Row("startup", network, f"first {level} after importing", what, contestant.name, contestant.library, batch, threads, "")
                 rows[what].append(row)
                 try:
                     seconds(row, [run_child(task, caches)["first"] for _ in range(rounds)])

@@ -31,8 +31,9 @@ def heading(results):
     lines = [f"{machine.get('date', '')}  {machine.get('processor', '')}, {machine.get('cores', '?')} cores, {machine.get('system', '')}",
              f"{libraries}; threads by {machine.get('threading_layer', '?')}; malloc: {machine.get('malloc', '?')}",
              f"contestants: {', '.join(versions)}"]
-    lines += [f"{peak['threads']} thread{'s' * (peak['threads'] > 1)}: peak {peak['gflops']:g} GFLOP/s in registers, {peak['gbps']:g} GB/s copying"
-              for peak in results.peaks]
+    for peak in results.peaks:
+        others = f" (while other processes took {peak['disturbed']:.0%} of the machine)" if peak.get("disturbed", 0) > results.settings.get("most_disturbed", 0) else ""
+        lines.append(f"{peak['threads']} thread{'s' * (peak['threads'] > 1)}: peak {peak['gflops']:g} GFLOP/s in registers, {peak['gbps']:g} GB/s copying{others}")
     if results.settings:
         lines.append("median of {rounds} rounds of {seconds:g} s each, alternating with pauses of {pause:g} s; {cache} cache".format(**results.settings))
     lines.append("x: time of tinycnn over this one's (below 1: tinycnn is faster); %: of the roofline; error in sigma against float64")

@@ -51,7 +51,8 @@ class Run:
                     chosen = [layer for layer in layers.load(name, batch) if not only or only in layer.name]
                     if not chosen:
                         raise ValueError(f"no layer of {name} has {only!r} in its name: {', '.join(layer.name for layer in layers.load(name))}")
-                    kernels.measure_layers(everybody, name, chosen, self.results, forms, self.plan, threads, self.tell)
+                    group = Path(name).stem if str(name).endswith(".json") else name
+                    kernels.measure_layers(everybody, group, chosen, self.results, forms, self.plan, threads, self.tell)
                     self.save()
                     if chosen[0].published_N:
                         break  # their batch is their own
