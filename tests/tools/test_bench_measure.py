@@ -68,7 +68,14 @@ def test_the_first_call_of_a_phase_is_not_counted():
     """It finds cold caches and sleeping threads. Kills: no warm-up call, the warm-up inside the time."""
     lab = Laboratory()
     slow_after_pause = lab.worker("f", lambda call: 9.0 if lab.log[-2:-1] == ["pause"] else 0.125)
-    assert lab.run({"f": slow_after_pause}, Plan(rounds=3, seconds=0.5))["f"].rounds == [0.125] * 3
+    assert lab.run({"f": slow_after_pause}, Plan(rounds=3, seconds=0.25))["f"].rounds == [0.125] * 3
+
+
+def test_one_slow_call_does_not_make_a_slow_phase():
+    """Kills: the mean of the calls of a phase, or the slowest."""
+    lab = Laboratory()
+    one_in_four = lab.worker("f", lambda call: 3.0 if (call - 2) % 5 == 2 else 0.125)  # two to get ready, then a warm-up and four calls in each phase
+    assert lab.run({"f": one_in_four}, Plan(rounds=3, seconds=0.5))["f"].rounds == [0.125] * 3
 
 
 def test_a_call_longer_than_the_phase_is_called_once_and_not_warmed_up():

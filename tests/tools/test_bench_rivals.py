@@ -46,6 +46,18 @@ class Everything(nn.Module):
         return self.scores(self.dropout(tinycnn.flatten(self.gap(self.same(x)), 1)))
 
 
+class TwoReaders(nn.Module):
+    """ReLUs that must leave what they read as it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, 1)
+
+    def forward(self, x):
+        y = self.conv(nn.functional.relu(x))
+        return nn.functional.relu(y) + y
+
+
 @pytest.fixture
 def everything():
     tinycnn.manual_seed(3)
@@ -187,15 +199,6 @@ def test_a_relu_that_others_still_need_is_not_done_in_place():
     """Kills: torch's modules overwriting the image, or a result with two readers."""
     pytest.importorskip("torch")
     from tinycnn.bench.rivals.pytorch import build
-
-    class TwoReaders(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(2, 2, 1)
-
-        def forward(self, x):
-            y = self.conv(nn.functional.relu(x))
-            return nn.functional.relu(y) + y
     built = build(trace(TwoReaders().eval(), (1, 2, 3, 3)))
     assert [module.inplace for module in built.modules() if type(module).__name__ == "ReLU"] == [False, False]
     built = build(trace(nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU()).eval(), (1, 2, 3, 3)))
@@ -218,6 +221,8 @@ def test_ncnns_text_folds_and_splits(everything):
     assert sorted(set(read)) == sorted(read) and set(made) - set(read) == {"scores"}
     floats = sum(parameter.numel() for parameter in model.parameters()) - 8 + 2 * 24  # folding turns weight and bias into one bias; the other keeps its statistics
     assert len(weights) == 4 * (floats + 4)  # and a tag for each of three convolutions and a linear layer
+    text, _ = ncnn_model(trace(TwoReaders().eval(), (1, 2, 3, 3)))
+    assert [line.split()[0] for line in text.splitlines()[2:]] == ["Input", "ReLU", "Convolution", "Split", "ReLU", "BinaryOp", "Noop"]
 
 
 def test_who_is_missing_is_left_out_with_the_reason(monkeypatch):

@@ -185,11 +185,8 @@ def trace(model, x_shape):
 
     image = zeros(TRACED_BATCH, *x_shape[1:])
     made[id(image)] = image, IMAGE
-    buffers = {name: buffer.array.copy() for name, buffer in model.named_buffers()}
-    with no_grad(), only_shapes(), listening(note):
+    with no_grad(), only_shapes(), listening(note):  # which leaves running statistics as they are
         results = model(image)
-    for name, buffer in model.named_buffers():
-        buffer.array[...] = buffers[name]  # a trace in training mode moves running statistics
     results = results if isinstance(results, tuple) else (results,)
     return assemble(model, calls, [made[id(result)][1] for result in results], x_shape[1:])
 
