@@ -131,6 +131,7 @@ def test_results_survive_a_file():
 def test_pictures(tmp_path):
     """Kills: a refused figure in a picture, the wrong setting, a picture that is no file, scaling drawn from one point."""
     results = some_results()
+    results.rows += [Row("conv", "noise", "a", "forward", "tinycnn", "tinycnn", batch, value=1.0, refused="too noisy") for batch in (1, 2)]
     found = plots.draw(results, tmp_path / "new" / "folder")
     assert sorted(path.name for path in found) == ["bars-conv-net-forward-b16-t1.png", "roofline-conv-net-forward-b16-t1.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in found)
