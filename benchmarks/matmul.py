@@ -71,6 +71,33 @@ def measure(functions, clock, seconds):
     return times
 
 
+def compare(shape, rng, threads, seconds):
+    """The medians and quartiles of each rival on one shape, as a line of the results."""
+    (M, K, N), a_transposed, b_transposed = shape
+    functions = rivals(draw(rng, M, K, a_transposed), draw(rng, K, N, b_transposed), threads)
+    answers = [np.asarray(function()) for function in functions.values()]
+    assert all(np.allclose(answer, answers[0], rtol=1e-3, atol=1e-4 * K**0.5) for answer in answers)
+    times = measure(functions, time.thread_time if threads == 1 else time.perf_counter, seconds)
+    line = {"M, K, N": [M, K, N], "rounds": len(times["tinycnn"])}
+    for rival, values in times.items():
+        quartiles = np.quantile(np.array(values) * 1e3, [0.25, 0.5, 0.75]).round(6).tolist()
+        line[rival] = {"ms": quartiles, "gflops": round(2e-6 * M * N * K / quartiles[1], 2)}
+    return line
+
+
+def save(threads, results):
+    """Add to what is stored for this number of threads."""
+    path = Path(__file__).parent / "results" / "matmul.json"
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    blas = next(info for info in threadpool_info() if info["user_api"] == "blas")
+    entry = stored.setdefault(f"{threads} threads", {"results": {}})
+    entry["machine"] = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    entry["versions"] = {"numpy": np.__version__, "blas": f"{blas['internal_api']} {blas['version']} {blas.get('architecture', '')}"}
+    entry["results"] |= results
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(stored, indent=1) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--threads", type=int, default=runtime.get_num_threads())
@@ -78,31 +105,15 @@ def main():
     parser.add_argument("--only", default="", help="shapes whose name contains this")
     options = parser.parse_args()
     runtime.set_num_threads(options.threads)
-    clock = time.thread_time if options.threads == 1 else time.perf_counter
     rng = np.random.default_rng(0)
     results = {}
     with threadpool_limits(options.threads, "blas"):
-        for name, ((M, K, N), *transposed) in SHAPES.items():
-            if options.only not in name:
-                continue
-            functions = rivals(draw(rng, M, K, transposed[0]), draw(rng, K, N, transposed[1]), options.threads)
-            answers = [np.asarray(function()) for function in functions.values()]
-            assert all(np.allclose(answer, answers[0], rtol=1e-3, atol=1e-4 * K**0.5) for answer in answers), name
-            times = measure(functions, clock, options.seconds)
-            row = {rival: {"ms": np.quantile(values, [0.25, 0.5, 0.75]).round(6).tolist()} for rival, values in ((r, np.array(t) * 1e3) for r, t in times.items())}
-            for rival in row:
-                row[rival]["gflops"] = round(2e-6 * M * N * K / row[rival]["ms"][1], 2)
-            results[name] = {"M, K, N": [M, K, N], "rounds": len(times["tinycnn"]), **row}
-            print(f"{name:40}" + "   ".join(f"{rival} {value['ms'][1]:8.3f} ms {value['gflops']:6.1f} GFLOP/s" for rival, value in row.items())
-                  + f"   speed {row['numpy']['ms'][1] / row['tinycnn']['ms'][1]:.2f} of NumPy's", flush=True)
-    path = Path(__file__).parent / "results" / "matmul.json"
-    path.parent.mkdir(exist_ok=True)
-    stored = json.loads(path.read_text()) if path.exists() else {}
-    blas = next(info for info in threadpool_info() if info["user_api"] == "blas")
-    stored[f"{options.threads} threads"] = {
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
-        "versions": {"numpy": np.__version__, "blas": f"{blas['internal_api']} {blas['version']} {blas.get('architecture', '')}"}, "results": results}
-    path.write_text(json.dumps(stored, indent=1) + "\n")
+        for name, shape in SHAPES.items():
+            if options.only in name:
+                results[name] = line = compare(shape, rng, options.threads, options.seconds)
+                columns = [f"{rival} {line[rival]['ms'][1]:8.3f} ms {line[rival]['gflops']:6.1f} GFLOP/s" for rival in line if rival in ("tinycnn", "numpy", "torch")]
+                print(f"{name:40}" + "   ".join(columns) + f"   speed {line['numpy']['ms'][1] / line['tinycnn']['ms'][1]:.2f} of NumPy's", flush=True)
+    save(options.threads, results)
 
 
 if __name__ == "__main__":

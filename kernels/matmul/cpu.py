@@ -50,7 +50,7 @@ def matmul(a, b):
 
 def linear(x, w, bias):
     """(..., O) from x (..., I), w (O, I) and bias (O,) or None."""
-    y = matmul(x.reshape(-1, x.shape[-1]), w.T)
+    y = matmul(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), w.T)
     if bias is not None:
         y += bias
     return y.reshape(x.shape[:-1] + w.shape[:1])

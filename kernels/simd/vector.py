@@ -1,6 +1,6 @@
 """Vectors for Numba: a value of as many float32 or float64 as one register of this machine holds, and the instructions on it.
 
-Left to itself, LLVM keeps the sums of a matrix product in memory and reaches a tenth of what the machine can do (docs/simd.md has figures). With the
+Left to itself, LLVM keeps the sums of a matrix product in memory and reaches a quarter of what the machine can do (docs/simd.md has figures). With the
 vectors named, a kernel is still plain Python and the compiler has nothing left to guess:
 
     total = zero(x)                                     # a vector of zeros, of x's dtype

@@ -67,6 +67,7 @@ def test_linear_is_pytorchs():
         close(linear(x, w, None), stored["without bias"], x.shape[-1])
         close(linear(x[0, 0], w, bias), stored["linear"][0, 0], x.shape[-1])
         assert linear(x[:0], w, bias).shape == (0, *stored["linear"].shape[1:])
+        np.testing.assert_array_equal(linear(x[..., :0], w[:, :0], bias), np.broadcast_to(bias, stored["linear"].shape))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
