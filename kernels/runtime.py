@@ -27,6 +27,7 @@ from threadpoolctl import ThreadpoolController
 from .simd.vector import WIDTH
 
 USES = {  # the other folders that an operation's kernels import from, directly or through those
+    "layout": ("simd",),
     "matmul": ("simd",),
     "unfold": ("simd",),
     "conv": ("simd", "matmul", "unfold"),

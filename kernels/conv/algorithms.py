@@ -1,9 +1,12 @@
 """The ways to compute a convolution on the CPU, and which one is taken.
 
-Every algorithm is a module with the reference's three functions and one more:
+Every algorithm is a module with the reference's three functions, in a form that lets filters be prepared once, and some more:
 
-    forward(x, w, bias, geometry)    input_grad(dy, w, x_shape, geometry)    weight_grad(dy, x, w_shape, geometry)
+    NAME
+    pack(w, x_shape, geometry)       the filters in the order in which forward reads them
+    forward(x, packed, w_shape, bias, geometry, epilogue)    input_grad(dy, w, x_shape, geometry)    weight_grad(dy, x, w_shape, geometry)
     cost(form, n, geometry, dtype)   a model of the seconds it takes on one core; math.inf for what it cannot do.  form: one of FORMS, n: the Sizes
+    scratch(form, n, geometry)       elements of scratch memory that all threads together need
 
 The cheapest by that model is taken: a function of shape and dtype alone, so the choice (and with it every bit of the result) never depends on timing or on the
 number of threads. `explain` prints the model's figures. A caller overrules the model with `algorithm="direct"`, a user with TINYCNN_CONV=direct in the

@@ -2,12 +2,34 @@
 
 algorithm: the name of one in that table, instead of the model's choice.
 """
+from typing import NamedTuple
+
+import numpy as np
+
 from .algorithms import choose
+from .epilogue import NOTHING
 
 
-def forward(x, w, bias, geometry, algorithm=None):
-    """y (N, K, P, Q) from x (N, C, H, W), w (K, C/groups, R, S) and bias (K,) or None."""
-    return choose("forward", x.shape, w.shape, geometry, x.dtype, algorithm).forward(x, w, bias, geometry)
+class PackedFilters(NamedTuple):
+    """Filters in the order in which an algorithm reads them: what `pack` makes, and `forward` takes in place of w."""
+
+    shape: tuple  # of w
+    algorithm: str
+    array: np.ndarray
+
+
+def pack(w, x_shape, geometry, algorithm=None):
+    """w (K, C/groups, R, S) packed once for many calls of forward on images of x_shape: inference does not change its weights."""
+    chosen = choose("forward", x_shape, w.shape, geometry, w.dtype, algorithm)
+    return PackedFilters(w.shape, chosen.NAME, chosen.pack(w, x_shape, geometry))
+
+
+def forward(x, w, bias, geometry, algorithm=None, epilogue=NOTHING):
+    """y (N, K, P, Q) from x (N, C, H, W), w (K, C/groups, R, S) or packed, and bias (K,) or None. epilogue: what else is done on the way."""
+    packed = isinstance(w, PackedFilters)
+    chosen = choose("forward", x.shape, w.shape, geometry, x.dtype, w.algorithm if packed else algorithm)
+    packed = w.array if packed else chosen.pack(w, x.shape, geometry)
+    return chosen.forward(x, packed, w.shape, bias, geometry, epilogue)
 
 
 def input_grad(dy, w, x_shape, geometry, algorithm=None):

@@ -22,8 +22,10 @@ from numba import prange
 from ..runtime import contiguous, jit
 from ..simd.vector import fma, lanes, load, load_part, splat, store, store_part, total, zero
 from ..unfold.tile import span
+from .epilogue import NOTHING, finish
 from .sizes import sizes
 
+NAME = "direct"
 RUN, ELEMENT, STRIDED = 10e-9, 0.15e-9, 0.9e-9  # seconds: to begin on a row, and for each element of it, adjacent or not
 
 
@@ -34,13 +36,22 @@ def cost(form, n, geometry, dtype):
     return rows * (RUN + element * n.Q) + 10e-6
 
 
-def forward(x, w, bias, geometry):
+def scratch(form, n, geometry):
+    return 0
+
+
+def pack(w, x_shape, geometry):
+    """Filters are read as they are."""
+    return contiguous(w)
+
+
+def forward(x, w, w_shape, bias, geometry, epilogue=NOTHING):
     """y (N, K, P, Q) from x (N, C, H, W), w (K, C/groups, R, S) and bias (K,) or None."""
-    n = sizes(x.shape, w.shape, geometry)
+    n = sizes(x.shape, w_shape, geometry)
     y = np.empty((n.N, n.K, n.P, n.Q), x.dtype)
     bias = np.zeros(n.K, x.dtype) if bias is None else contiguous(bias)
-    _forward(contiguous(x).reshape(-1), contiguous(w), bias, y.reshape(-1), n, *geometry[:3])
-    return y
+    _forward(contiguous(x).reshape(-1), w, bias, y.reshape(-1), n, *geometry[:3])
+    return finish(y, epilogue)
 
 
 def input_grad(dy, w, x_shape, geometry):

@@ -17,16 +17,19 @@ channels and filters (weight_grad; where these are few, its sum over images and 
 **Napkin.** 2*N*K*P*Q*(C/G)*R*S FLOPs; 117 GFLOP/s per core (Zen 4) bound it. An element of a tile takes about 0.3 ns to unfold and pack, and its products with K
 filters 0.017*K ns: unfolding adds a seventh for K = 128, half for the 32 filters of a narrow branch. Measured on layers of VGG and ResNet: 75 to 95 GFLOP/s.
 """
+import numba
 import numpy as np
 from numba import get_thread_id, prange
 
 from ..matmul.block import gemm_block, pack_columns, pack_rows
 from ..runtime import contiguous, jit
 from ..unfold.tile import fold_tile, unfold_tile
+from .epilogue import NOTHING, finish
 from .sizes import sizes
 from .tiles import FORMS, tiles
 from .workspace import workspace
 
+NAME = "im2col"
 ZERO, ONE = np.intp(0), np.intp(1)  # Numba would compile another matrix product for every literal 0 or 1
 RATE = 90e9  # FLOP/s of one core, the matrix product alone
 MOVE, STRIDED = 0.5e-9, 1e-9  # seconds to unfold and pack an element, where they are adjacent and where not
@@ -40,12 +43,23 @@ def cost(form, n, geometry, dtype):
     return (n.flops / RATE * -(-K // 4) * 4 / K + moved) * (dtype.itemsize / 4) + TASK * tiles(form, n, geometry).tasks + 25e-6
 
 
-def forward(x, w, bias, geometry):
+def scratch(form, n, geometry):
+    """A row for each thread, and the partial sums of the weight gradient."""
+    tile = tiles(form, n, geometry)
+    return tile.scratch * numba.get_num_threads() + (tile.splits * n.K * (n.C // n.G) * n.R * n.S if tile.splits > 1 else 0)
+
+
+def pack(w, x_shape, geometry):
+    """Filters are read as they are."""
+    return contiguous(w)
+
+
+def forward(x, w, w_shape, bias, geometry, epilogue=NOTHING):
     """y (N, K, P, Q) from x (N, C, H, W), w (K, C/groups, R, S) and bias (K,) or None."""
-    n = sizes(x.shape, w.shape, geometry)
+    n = sizes(x.shape, w_shape, geometry)
     y = np.empty((n.N, n.K, n.P, n.Q), x.dtype)
-    compute("forward", contiguous(x), contiguous(w), y, np.empty(0, x.dtype) if bias is None else contiguous(bias), n, geometry, tiles("forward", n, geometry))
-    return y
+    compute("forward", contiguous(x), w, y, np.empty(0, x.dtype) if bias is None else contiguous(bias), n, geometry, tiles("forward", n, geometry))
+    return finish(y, epilogue)
 
 
 def input_grad(dy, w, x_shape, geometry):

@@ -34,7 +34,7 @@ def matmul(a, b):
     (M, K), N = a.shape[-2:], b.shape[-1]
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if a.ndim > 2 or b.ndim > 2 else ()
     products = M * N * K * math.prod(batch)
-    if products < SMALL or a.dtype.kind != "f" or K != b.shape[-2]:
+    if products < SMALL or a.dtype.char not in "fd" or K != b.shape[-2]:
         return reference.matmul(a, b)  # which also says what is wrong with the shapes
     if b.ndim == 2 and a.ndim > 2:  # one B for the whole batch: it makes one tall A
         return matmul(a.reshape(-1, K), b).reshape(batch + (M, N))

@@ -1,0 +1,53 @@
+"""The two memory orders of an image batch: converting between them, and telling which one an array is in."""
+import numpy as np
+import pytest
+
+from tinycnn.kernels.layout import empty, from_nhwc, is_channels_last, nchw, nhwc
+
+SHAPES = [(2, 3, 5, 7), (1, 16, 4, 4), (3, 17, 33, 31), (2, 64, 1, 9), (1, 1, 6, 5), (2, 40, 1, 1), (0, 3, 4, 4), (2, 0, 3, 3), (1, 5, 40, 30), (1, 1500, 3, 3)]
+
+
+def numbers(shape, dtype):
+    return np.arange(int(np.prod(shape))).reshape(shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_conversion_moves_every_element_to_its_place(shape, dtype):
+    x = numbers(shape, dtype)
+    last = nhwc(x)
+    assert last.flags.c_contiguous
+    np.testing.assert_array_equal(last, x.transpose(0, 2, 3, 1))
+    back = nchw(from_nhwc(last))
+    assert back.flags.c_contiguous
+    np.testing.assert_array_equal(back, x)
+
+
+def test_what_lies_right_is_not_copied():
+    x = numbers((2, 3, 4, 5), "float32")
+    assert nchw(x).ctypes.data == x.ctypes.data
+    last = nhwc(x)
+    assert nhwc(from_nhwc(last)).ctypes.data == last.ctypes.data
+
+
+def test_other_strides_are_copied_right():
+    x = numbers((2, 6, 8, 10), "float32")[:, ::2, 1:7, ::3]
+    np.testing.assert_array_equal(nhwc(x), x.transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(nchw(x), x)
+    last = from_nhwc(nhwc(numbers((2, 6, 8, 10), "float32")))[:, 1:4]  # some channels of a channels-last array
+    np.testing.assert_array_equal(nhwc(last), last.transpose(0, 2, 3, 1))
+    assert nhwc(last).flags.c_contiguous
+
+
+def test_which_order():
+    x = numbers((2, 3, 4, 5), "float32")
+    assert not is_channels_last(x) and is_channels_last(from_nhwc(nhwc(x)))
+    assert is_channels_last(x[:, :1].copy()), "a single channel is in both orders"
+    assert not is_channels_last(x[0])
+
+
+def test_a_new_array_takes_the_order_of_another():
+    x = numbers((2, 3, 4, 5), "float32")
+    assert empty((2, 7, 2, 2), x.dtype, x).flags.c_contiguous
+    y = empty((2, 7, 2, 2), x.dtype, from_nhwc(nhwc(x)))
+    assert y.shape == (2, 7, 2, 2) and is_channels_last(y) and not y.flags.c_contiguous
