@@ -24,6 +24,7 @@ from .tiles import FORMS
 ALGORITHMS = {
     "direct": "direct",
     "im2col": "im2col",
+    "implicit": "implicit",
 }
 
 

@@ -15,7 +15,7 @@ def workspace(elements, dtype):
 
     Together they are at most SCRATCH bytes: where a row is so large, or threads so many, that more would be needed, fewer threads run.
     """
-    row = -(-elements * dtype.itemsize // LINE) * LINE
+    row = max(1, -(-elements * dtype.itemsize // LINE)) * LINE
     before = numba.get_num_threads()
     threads = max(1, min(before, SCRATCH // row))
     memory = np.empty(threads * row + LINE, np.uint8)

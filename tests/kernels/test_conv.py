@@ -82,6 +82,7 @@ def test_algorithm_against_reference(case, dtype, algorithm):
     output read before it is written; sums begun from what lay there; a wrong group; a float64 computed in float32."""
     x, w, bias, dy, geometry = draw(case, dtype)
     expected = all_three(reference, *(array.astype(np.float64) for array in (x, w, bias, dy)), geometry)
+    all_three(cpu, x, w, bias, dy, geometry, algorithm=algorithm)  # compiles: Numba must meet the real np.empty
     with poisoned_memory():
         answers = all_three(cpu, x, w, bias, dy, geometry, algorithm=algorithm)
         plain = cpu.forward(x, w, None, geometry, algorithm=algorithm)

@@ -1,0 +1,284 @@
+"""Convolution as a matrix product that never unfolds the image (implicit GEMM), on channels-last memory: any filter, stride, padding, dilation, groups.
+
+    Y[pixel, k] = sum over taps and channels of  X[where the pixel's window has that tap, c] * W[tap, c, k]
+
+**Idea.** A tile of Y, 8 pixels by 32 filters, is summed in registers (kernels/simd/places.py). Each step takes one element for each of the 8 pixels and a row of 32
+weights. The elements of the 8 pixels are anywhere, but at each step they move on together: through the channels of a pixel, through the pixels under a row
+of the filter (which lie in a row), and from there to the next row by a jump that is the same for all. So eight addresses and a short list of jumps replace the
+unfolded image. Weights are packed beforehand in the order in which they are met, 32 filters side by side.
+
+Where windows stick out of the image, a task first copies the rows that it reads into its scratch memory, with zeros around them; where they do not, as for every
+1x1 filter, it reads them where they lie. 3 input channels, as in a first layer, are nothing special: 7 pixels of a row are 21 elements in a row.
+
+The input gradient is the same loop on dy, phase by phase: see correlation.py. Bias, a residual and the ReLU are applied to the tile while it is in registers.
+
+**Threads** share out blocks of images, rows and filters, cut by shape alone; each result is computed by one thread, in one order.
+
+**Napkin.** 2*N*K*P*Q*(C/G)*R*S FLOPs. A step does 512 of them on 40 numbers loaded: arithmetic is the bound, 175 GFLOP/s on a Sapphire Rapids core. The copy moves
+each element once for all taps and filters. What is lost: lanes where K is not a multiple of 16, and rows where a block's pixels are not a multiple of 8.
+"""
+from functools import lru_cache
+
+import numba
+import numpy as np
+from numba import get_thread_id, prange
+
+from ..layout import from_nhwc, nhwc
+from ..matmul.block import pack_b, panel_width, whole_vectors
+from ..runtime import contiguous, jit
+from ..simd.places import add_outer_at, add_row, add_stored_at, clamp_tile, places_of, store_tile_at
+from ..simd.tile import ROWS, VECTORS, zero_tile
+from ..simd.vector import lanes, load, load_part, store, store_part, zero
+from .correlation import forward_axis, gradient_axes, parts, plan
+from .epilogue import NOTHING
+from .outputs import target
+from .sizes import sizes
+from .workspace import workspace
+
+NAME = "implicit"
+RATE = 150e9  # FLOP/s of one core
+
+
+def cost(form, n, geometry, dtype):
+    """The products, with lanes and rows that are not used, and the copy."""
+    filters, depth = (n.K, n.C) if form == "forward" else (n.C, n.K)
+    used = -(-filters // n.G // 16) * 16 * n.G / filters
+    copied = n.N * n.H * n.W * n.C * (0 if n.R * n.S == 1 else 0.3e-9)
+    if form == "weight_grad":
+        used = -(-n.K // n.G // 16) * 16 * n.G / n.K
+        copied += n.N * n.P * n.Q * n.K * 0.3e-9
+    return (n.flops * used / RATE + copied) * (dtype.itemsize / 4) + 20e-6
+
+
+def scratch(form, n, geometry):
+    """A row for each thread."""
+    if form == "weight_grad":
+        from . import implicit_weights
+        return implicit_weights.scratch(n, geometry)
+    plans = [_forward_plan(n, geometry)] if form == "forward" else _gradient_plans(n, geometry)
+    return max(p.scratch for p, _, _ in plans) * numba.get_num_threads()
+
+
+# ------------------------------------------------------------------------------------------------------------------ the three forms
+
+
+def pack(w, x_shape, geometry):
+    """Filters (K, C/G, R, S) in the order in which forward meets them: for each group, panels of 32 filters, in each (tap, channel, filter)."""
+    K, C, R, S = w.shape
+    return pack_filters(w, geometry.groups, np.arange(R * S), columns="filters")
+
+
+def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
+    """y (N, K, P, Q), channels-last, from x (N, C, H, W)."""
+    n = sizes(x.shape, w_shape, geometry)
+    y, memory, start, pixel = target(epilogue.out, (n.N, n.K, n.P, n.Q), x.dtype)
+    correlate(nhwc(x), packed, memory, start, _forward_plan(n, geometry, pixel), bias, epilogue)
+    return y
+
+
+def input_grad(dy, w, x_shape, geometry):
+    """dx (N, C, H, W), channels-last, from dy (N, K, P, Q) and w."""
+    n = sizes(x_shape, w.shape, geometry)
+    dx = np.empty((n.N, n.H, n.W, n.C), dy.dtype)
+    source, w = nhwc(dy), contiguous(w)
+    for part in _gradient_plans(n, geometry):
+        packed = pack_filters(w, n.G, part[2], columns="channels")
+        correlate(source, packed, dx.reshape(-1), 0, part, None, NOTHING)
+    return from_nhwc(dx)
+
+
+def weight_grad(dy, x, w_shape, geometry):
+    """dw (K, C/groups, R, S) from dy (N, K, P, Q) and x."""
+    from .implicit_weights import weight_grad
+    return weight_grad(dy, x, w_shape, geometry)
+
+
+@lru_cache(maxsize=1024)
+def _forward_plan(n, geometry, pixel=None):
+    """(Plan, shifts, taps) of a forward pass into an array whose pixels are `pixel` elements apart."""
+    if (n.R, n.S) == (1, 1) and geometry.stride == (1, 1) and geometry.padding == (0, 0):
+        n = n._replace(N=1, H=n.N * n.H * n.W, W=1, P=n.N * n.P * n.Q, Q=1)  # pixels that have nothing to do with each other: one column of them
+    down, across = (forward_axis(*axis) for axis in zip((n.P, n.Q), (n.R, n.S), *geometry[:3]))
+    return *plan(n.N, n.G, (n.H, n.W, n.C), (n.P, n.Q, pixel or n.K, n.K), down, across), np.arange(n.R * n.S)
+
+
+@lru_cache(maxsize=1024)
+def _gradient_plans(n, geometry):
+    """(Plan, shifts, taps) of each pair of phases of an input gradient."""
+    if (n.R, n.S) == (1, 1) and geometry.stride == (1, 1) and geometry.padding == (0, 0):
+        n = n._replace(N=1, H=n.N * n.H * n.W, W=1, P=n.N * n.P * n.Q, Q=1)
+    rows, columns = (tuple(gradient_axes(*axis)) for axis in zip((n.H, n.W), (n.R, n.S), *geometry[:3]))
+    return [(*plan(n.N, n.G, (n.P, n.Q, n.K), (n.H, n.W, n.C, n.C), down, across),
+             np.array([r * n.S + s for r in down.taps for s in across.taps], np.int64)) for down in rows for across in columns]
+
+
+# ------------------------------------------------------------------------------------------------------------------ packing
+
+
+def pack_filters(w, groups, taps, columns):
+    """Weights (K, C/G, R, S) as panels. columns: what lies side by side in a panel, "filters" (forward) or "channels" (input gradient, whose sum is over filters)."""
+    w = contiguous(w)
+    K, C, R, S = w.shape
+    inner, inner_step, outer, outer_step = (C, R * S, K // groups, C * R * S) if columns == "filters" else (K // groups, C * R * S, C, R * S)
+    width = 16 * parts(outer, 16)  # enough for any vector
+    packed = np.empty(groups * len(taps) * inner * width, w.dtype)
+    _pack_filters(w.reshape(-1), groups, K // groups * C * R * S, np.asarray(taps, np.int64), inner, inner_step, outer, outer_step, packed)
+    return packed
+
+
+@jit(parallel=True)
+def _pack_filters(w, groups, group_step, taps, inner, inner_step, outer, outer_step, packed):
+    W, T = panel_width(w), len(taps)
+    panels = (outer + W - 1) // W
+    group = T * inner * whole_vectors(outer, w)
+    for task in prange(groups * panels):
+        g, first = task // panels, task % panels * W
+        columns = min(W, outer - first)
+        source, into = g * group_step + first * outer_step, g * group + first * T * inner
+        if T == 1:
+            pack_b(inner, columns, w, source + taps[0], inner_step, outer_step, packed, into)
+        else:
+            _pack_panel(w, source, taps, inner, inner_step, columns, outer_step, packed, into)
+
+
+@jit
+def _pack_panel(w, source, taps, inner, inner_step, columns, outer_step, packed, into):
+    width, step = whole_vectors(columns, w), inner * whole_vectors(columns, w)
+    for i in range(inner):
+        for lane in range(width):
+            place, found = into + i * width + lane, source + i * inner_step + lane * outer_step
+            for t in range(len(taps)):
+                packed[place + t * step] = w[found + taps[t]] if lane < columns else 0
+
+
+# ------------------------------------------------------------------------------------------------------------------ the loop
+
+
+def correlate(source, packed, out, start, planned, bias, epilogue):
+    """Run a plan: out[start + ...] = the correlation of `source` (N, H, W, C) with packed filters, and the epilogue."""
+    p, shifts, _ = planned
+    biases = np.zeros(0, source.dtype) if bias is None else padded_bias(bias, p.groups)
+    add = np.zeros(0, source.dtype) if epilogue.add is None else nhwc(epilogue.add).reshape(-1)
+    with workspace(p.scratch, source.dtype) as memory:
+        _correlate(p.tasks, source.reshape(-1), packed, biases, add, epilogue.relu, out, start, p, shifts, memory)
+
+
+def padded_bias(bias, groups):
+    """The bias with each group's share filled up to whole panels."""
+    filters = len(bias) // groups
+    padded = np.zeros((groups, parts(filters, 32) * 32), bias.dtype)
+    padded[:, :filters] = bias.reshape(groups, filters)
+    return padded.reshape(-1)
+
+
+@jit(parallel=True)
+def _correlate(tasks, x, w, bias, add, relu, y, y0, p, shifts, scratch):
+    for task in prange(tasks):
+        _correlate_block(np.int64(task), x, w, bias, add, relu, y, y0, p, shifts, scratch[get_thread_id()])
+
+
+@jit
+def _correlate_block(task, x, w, bias, add, relu, y, y0, p, shifts, mine):
+    """The results of some images, some rows, some filters of one group."""
+    images, rows, some = p.block_images, p.block_rows, p.block_filters
+    shares, bands = (p.filters + some - 1) // some, (p.rows + rows - 1) // rows
+    k, task = task % shares * some, task // shares
+    g, task = task % p.groups, task // p.groups
+    row, image = task % bands * rows, task // bands * images
+    images, rows = min(images, p.images - image), min(rows, p.rows - row)
+    pixels = images * rows * p.columns
+    read, write = np.empty(pixels, np.int64), np.empty(pixels, np.int64)
+    list_pixels(image, images, row, rows, g, p, read, write)
+    if not p.in_place and shifts.size:
+        copy_block(x, image, images, row, rows, g, p, mine)
+    for first in range(k, min(k + some, p.filters), panel_width(w)):
+        columns = min(panel_width(w), p.filters - first)
+        width = whole_vectors(columns, w)
+        w0 = (g * whole_vectors(p.filters, w) + first) * shifts.size * p.run
+        k0, b0 = y0 + g * p.filters + first, g * ((p.filters + 31) // 32 * 32) + first
+        source = x if p.in_place else mine
+        if width > lanes(w):
+            _panel(zero_tile(w, ROWS, VECTORS), source, read, shifts, p.run, w, w0, width, bias, b0, add, k0 - y0, relu, y, k0, write, columns)
+        else:
+            _panel(zero_tile(w, ROWS, 1), source, read, shifts, p.run, w, w0, width, bias, b0, add, k0 - y0, relu, y, k0, write, columns)
+
+
+@jit
+def _panel(nothing, x, read, shifts, run, w, w0, width, bias, b0, add, a0, relu, y, y0, write, columns):
+    """A panel of filters on all pixels of a block, tile by tile. nothing: a tile of zeros."""
+    last = len(read) - 1
+    for o in range(0, len(read), ROWS):
+        places = places_of(nothing, read, o, last)
+        tile, row = nothing, w0
+        for t in range(len(shifts)):
+            for j in range(shifts[t], shifts[t] + run):
+                tile = add_outer_at(tile, x, places, j, w, row)
+                row += width
+        places = places_of(nothing, write, o, last)
+        if bias.size:
+            tile = add_row(tile, bias, b0)
+        if add.size:
+            tile = add_stored_at(tile, add, places, a0, columns)
+        if relu:
+            tile = clamp_tile(tile)
+        store_tile_at(tile, y, places, y0, columns)
+
+
+@jit
+def list_pixels(image, images, row, rows, g, p, read, write):
+    """For each result of a block: where its window begins in the source (or its copy), and where it is written."""
+    o = 0
+    for i in range(images):
+        for r in range(rows):
+            for q in range(p.columns):
+                if p.in_place:
+                    h, w = (row + r) * p.stride_down + p.low_down, q * p.stride_across + p.low_across
+                    read[o] = (((image + i) * p.H + h) * p.W + w) * p.C + g * p.depth
+                else:
+                    read[o] = ((i * p.copied_H + r * p.stride_down) * p.copied_W + q * p.stride_across) * p.depth
+                h, w = p.top + (row + r) * p.step_down, p.left + q * p.step_across
+                write[o] = (((image + i) * p.target_H + h) * p.target_W + w) * p.pixel
+                o += 1
+
+
+@jit
+def copy_block(x, image, images, row, rows, g, p, mine):
+    """What the windows of a block cover, one group's channels, with zeros where that is outside the source."""
+    H, W, C = p.H, p.W, p.C
+    top, left = row * p.stride_down + p.low_down, p.low_across
+    covered = (rows - 1) * p.stride_down + p.copied_H - (p.block_rows - 1) * p.stride_down  # rows, of a block that may have fewer
+    width = p.copied_W
+    first, end = max(0, -left), min(width, W - left)
+    for i in range(images):
+        for h in range(covered):
+            at = (i * p.copied_H + h) * width * p.depth
+            if 0 <= top + h < H and first < end:
+                clear(mine, at, first * p.depth)
+                pixel = (((image + i) * H + top + h) * W + left + first) * C + g * p.depth
+                if p.depth == C:
+                    copy(x, pixel, mine, at + first * p.depth, (end - first) * C)
+                else:
+                    for w in range(end - first):
+                        copy(x, pixel + w * C, mine, at + (first + w) * p.depth, p.depth)
+                clear(mine, at + end * p.depth, (width - end) * p.depth)
+            else:
+                clear(mine, at, width * p.depth)
+
+
+@jit
+def copy(x, x0, y, y0, count):
+    """y[y0:y0 + count] = x[x0:x0 + count]"""
+    L = lanes(x)
+    for j in range(0, count - L + 1, L):
+        store(y, y0 + j, load(x, x0 + j))
+    rest = count % L
+    if rest:
+        store_part(y, y0 + count - rest, rest, load_part(x, x0 + count - rest, rest))
+
+
+@jit
+def clear(y, y0, count):
+    """y[y0:y0 + count] = 0"""
+    L = lanes(y)
+    for j in range(0, count, L):
+        store_part(y, y0 + j, min(L, count - j), zero(y))
