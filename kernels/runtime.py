@@ -32,6 +32,7 @@ USES = {  # the other folders that an operation's kernels import from, directly 
     "unfold": ("simd",),
     "conv": ("simd", "matmul", "unfold"),
     "cross_entropy": ("softmax",),
+    "norm": ("simd",),
 }
 
 

@@ -8,18 +8,22 @@ mean and var depend on x as well, so the gradient has three terms: dy itself, mi
 
     dbias = sum of dy      dweight = sum of dy * z      dx = weight / sqrt(var + eps) * (dy - dbias / M - z * dweight / M)
 
+A rectifier often follows, and in residual networks a sum before it: y = relu(weight * z + bias + add). Then dy counts only where y > 0, and that much of it is the
+gradient of `add` as well.
+
 The variance is biased (divided by M): it normalises. The running variance that inference uses is the unbiased one, M / (M-1) of it, and is the caller's.
+Both are float64 whatever x is: rounded to float32, a mean 1000 times the deviation would be off by 3e-5 of the deviation.
 In two passes, mean first: E[x^2] - E[x]^2 would lose every digit of float32 when the mean is 1000 times the deviation. x is (N, C) or (N, C, any...).
 """
 import numpy as np
 
 
-def batch_forward(x, weight, bias, eps):
-    """(y, mean, var), the last two (C,). weight and bias (C,) or None."""
+def batch_forward(x, weight, bias, eps, relu=False, added=None):
+    """(y, mean, var), the last two float64 (C,). weight and bias (C,) or None; added: an array of x's shape or None."""
     M = max(1, x.size // x.shape[1])  # an empty batch has mean and variance 0
     mean = _channel_sums(x) / M
     var = _channel_sums((x - _spread(mean, x)) ** 2) / M
-    return batch_inference(x, weight, bias, mean, var, eps), mean.astype(x.dtype), var.astype(x.dtype)
+    return batch_inference(x, weight, bias, mean, var, eps, relu, added), mean, var
 
 
 def batch_backward(dy, x, weight, mean, var, eps):
@@ -34,14 +38,23 @@ def batch_backward(dy, x, weight, mean, var, eps):
     return dx.astype(x.dtype), dweight.astype(x.dtype), dbias.astype(x.dtype)
 
 
-def batch_inference(x, weight, bias, mean, var, eps):
-    """y = weight * (x - mean) / sqrt(var + eps) + bias, with the given mean and variance."""
+def batch_relu_backward(dy, x, y, weight, bias, mean, var, eps):
+    """(dx, dweight, dbias, dadded) of the rectified batch_forward. y: what that gave, if something was added; else None, and dadded is None."""
+    rectified = batch_inference(x, weight, bias, mean, var, eps, relu=True) if y is None else y
+    passed = np.where(rectified <= 0, dy.dtype.type(0), dy)
+    return *batch_backward(passed, x, weight, mean, var, eps), None if y is None else passed
+
+
+def batch_inference(x, weight, bias, mean, var, eps, relu=False, added=None):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias [+ added], with the given mean and variance; rectified if relu."""
     z = (x - _spread(mean, x)) / np.sqrt(_spread(var, x) + eps)
     if weight is not None:
         z = z * _spread(weight, x)
     if bias is not None:
         z = z + _spread(bias, x)
-    return z.astype(x.dtype)
+    if added is not None:
+        z = z + added
+    return (np.maximum(z, 0) if relu else z).astype(x.dtype)
 
 
 def _channel_sums(a):

@@ -23,6 +23,14 @@ def weights(m, x):
     return m.tensor([0.5, 2.0, 1.25], dtype=x.dtype)
 
 
+def batch_norm_relu(m, x, w, b, add=None, statistics=(None, None)):
+    """relu(batch_norm(x) + add): for PyTorch, which has no such function, one after the other."""
+    if m.__name__ == "tinycnn":
+        return m.ops.norm.batch_norm_relu(x, *statistics, w, b, statistics[0] is None, add=add)
+    y = F(m).batch_norm(x, *statistics, w, b, statistics[0] is None)
+    return F(m).relu(y if add is None else y + add)
+
+
 CASES = {
     "max_pool2d": (lambda m, x: F(m).max_pool2d(x, 2), X),
     "max_pool2d, overlapping": (lambda m, x: F(m).max_pool2d(x, 3, 2), (1, 2, 7, 5)),
@@ -51,6 +59,11 @@ CASES = {
     "batch_norm without weights": (lambda m, x: F(m).batch_norm(x, None, None, training=True), (2, 3, 2, 2)),
     "batch_norm, inference": (lambda m, x, w, b: F(m).batch_norm(x, *running(m, x), w, b), (2, 3, 2, 2), (3,), (3,)),
     "batch_norm, inference without weights": (lambda m, x: F(m).batch_norm(x, *running(m, x)), (2, 3, 2, 2)),
+    "batch_norm_relu": (lambda m, x, w, b: batch_norm_relu(m, x, w, b), (3, 2, 2, 3), (2,), (2,)),
+    "batch_norm_relu without weights": (lambda m, x: batch_norm_relu(m, x, None, None), (2, 3, 2, 2)),
+    "batch_norm_relu with a residual": (lambda m, x, w, b, add: batch_norm_relu(m, x, w, b, add), (3, 2, 2, 3), (2,), (2,), (3, 2, 2, 3)),
+    "batch_norm_relu with itself": (lambda m, x: batch_norm_relu(m, x * 2, None, None, x), (3, 2, 2, 3)),
+    "batch_norm_relu, inference": (lambda m, x, w, b, add: batch_norm_relu(m, x, w, b, add, running(m, x)), (2, 3, 2, 2), (3,), (3,), (2, 3, 2, 2)),
     "relu": (lambda m, x: F(m).relu(x), X),
     "relu in place": (lambda m, x: F(m).relu(x * 2, inplace=True) * 3, X),
     "relu_": (lambda m, x: F(m).relu_(x * x - 0.3), X),

@@ -161,7 +161,7 @@ ORDER = {
     "googlenet": "conv relu max lrn conv relu conv relu lrn max conv relu conv relu conv relu conv relu conv relu max conv relu",  # up to inception 3a
     "googlenet_torchvision": "conv bn relu max conv bn relu conv bn relu max",
     "resnet20": "conv bn relu conv bn relu conv bn relu conv bn relu",
-    "resnet50": "conv bn relu max conv bn relu conv bn relu conv bn conv bn relu conv bn relu conv bn relu conv bn relu",  # downsample is conv bn
+    "resnet50": "conv bn relu max conv bn relu conv bn relu conv conv bn bn relu conv bn relu conv bn relu conv bn relu",  # the second of the two: downsample
 }
 
 

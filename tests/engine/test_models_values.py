@@ -70,7 +70,7 @@ def models_on_torch():
     layers.__dict__.update(LocalResponseNorm=LocalResponseNorm, ScaledTanh=ScaledTanh)
     package = ModuleType("on_torch")
     package.__path__ = []
-    package.__dict__.update(nn=layers, **{name: getattr(torch, name) for name in ("cat", "flatten", "no_grad", "tensor")})
+    package.__dict__.update(nn=layers, **{name: getattr(torch, name) for name in ("cat", "flatten", "is_grad_enabled", "no_grad", "tensor")})
     kernels = ModuleType("on_torch.kernels")
     kernels.__path__ = list(tinycnn.kernels.__path__)
     sys.modules.update({"on_torch": package, "on_torch.nn": layers, "on_torch.nn.init": torch.nn.init, "on_torch.nn.functional": torch.nn.functional,
@@ -144,6 +144,29 @@ def test_a_residual_block_adds_its_input_and_a_plain_one_does_not():
         block = models.build(kind, width=0.25).layer1[0].eval()
         nn.init.zeros_(block.bn2.weight)
         close(block(x).detach().numpy(), expected)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "googlenet_torchvision", "plain20"])
+def test_normalisation_and_rectifier_as_one_operation(name):
+    """The same outputs, gradients and statistics as layer by layer, which is how it is computed where somebody listens. Kills: a residual forgotten or rectified;
+    a batch that is not counted; a hook that is passed over."""
+    options, image = TINY[name]
+    model = without_dropout(models.build(name, **options)).double()
+    state = {path: tensor.clone() for path, tensor in model.state_dict().items()}
+    heard, x, answers = [], tinycnn.tensor(np.random.default_rng(0).standard_normal((3, *image))), []
+    for listens in (False, True):
+        model.load_state_dict(state)
+        model.zero_grad()
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        handles = [module.register_forward_hook(lambda module, *_: heard.append(module)) for module in norms if listens]
+        out = as_tuple(model(x))
+        sum((y * y).sum() for y in out).backward()
+        answers.append([tensor.detach().numpy().copy() for tensor in (*out, *model.state_dict().values(), *(p.grad for p in model.parameters()))])
+        for handle in handles:
+            handle.remove()
+    assert set(heard) == set(norms)
+    for fused, apart in zip(*answers):
+        close(fused, apart, 10_000, np.float64)
 
 
 def test_shortcut_a_takes_every_second_pixel_and_adds_maps_of_zeros():

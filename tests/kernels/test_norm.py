@@ -4,7 +4,8 @@ import pytest
 from kernel_checks import DTYPES, IMPLEMENTATIONS, assert_gradient, assert_same_bits_on_any_number_of_threads, in_poisoned_memory, layouts, stored
 from tolerance import close
 
-from tinycnn.kernels import backend
+from tinycnn.kernels import backend, memory
+from tinycnn.kernels.layout import from_nhwc, is_channels_last, nhwc
 
 #   x (N, C, ...), with weight and bias, eps
 CASES = {
@@ -60,8 +61,8 @@ def test_pytorch_vectors(case, implementation, dtype):
     """Kills: an unbiased variance; eps outside the root; each of the three terms of dx forgotten; weight left out of dx; batch and channel confused."""
     norm = backend(implementation).norm
     for name, answer in in_poisoned_memory(lambda: all_answers(norm, case, dtype)).items():
-        assert answer.dtype == dtype
-        close(answer, stored("norm", case)[name], draw(case)[0].size)
+        assert answer.dtype == (np.float64 if name in ("mean", "var") else dtype)
+        close(answer, stored("norm", case)[name], draw(case)[0].size, dtype)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -94,8 +95,8 @@ def test_a_mean_a_thousand_times_the_deviation(shape, implementation):
     weight, bias = np.array([1, -2], np.float32), np.array([0.5, 1000], np.float32)
     y, mean, var = backend(implementation).norm.batch_forward(x, weight, bias, 1e-5)
     exact, exact_mean, exact_var = backend("reference").norm.batch_forward(x.astype(np.float64), weight.astype(np.float64), bias.astype(np.float64), 1e-5)
-    close(mean, exact_mean)
-    close(var, exact_var)
+    close(mean, exact_mean, dtype=np.float32)
+    close(var, exact_var, dtype=np.float32)
     assert np.abs(y - exact)[:, 0].max() < 2e-5
     dy = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
     dx = backend(implementation).norm.batch_backward(dy, x, weight, mean, var, 1e-5)[0]
@@ -108,7 +109,7 @@ def test_a_constant_channel(implementation):
     """Its variance is 0, exactly: y is the bias and nothing overflows. Kills: a variance that rounding makes negative; eps forgotten."""
     x = np.full((2, 1, 3, 3), np.float32(0.1))
     y, mean, var = backend(implementation).norm.batch_forward(x, None, np.array([7], np.float32), 1e-5)
-    close(mean, np.array([0.1]), x.size)
+    close(mean, np.array([0.1]), x.size, np.float32)
     assert var.item() < 1e-16
     close(y, np.full_like(x, 7), x.size)
 
@@ -117,21 +118,73 @@ def test_float32_sums_do_not_drift():
     """A channel of 300,000 values near 1: summed in float32 one after the other its mean is off by 1e-3. Kills: sums in float32."""
     x = np.random.default_rng(0).uniform(0.9, 1.1, (3, 1, 100_000)).astype(np.float32)
     _, mean, var = backend("cpu").norm.batch_forward(x, None, None, 1e-5)
-    close(mean, x.mean(dtype=np.float64).reshape(1))
-    close(var, x.var(dtype=np.float64).reshape(1))
+    close(mean, x.mean(dtype=np.float64).reshape(1), dtype=np.float32)
+    close(var, x.var(dtype=np.float64).reshape(1), dtype=np.float32)
+
+
+def in_order(array, order):
+    """The same numbers, contiguous or channels-last."""
+    return np.ascontiguousarray(array) if order == "contiguous" else from_nhwc(nhwc(array))
 
 
 def test_any_layout():
-    """Kills: strides taken for those of a C-contiguous array."""
+    """Channels-last memory has kernels of its own, which add in another order. Kills: strides taken for those of a C-contiguous array."""
     norm = backend("cpu").norm
     x, weight, bias, dy = draw("images")
     y, mean, var = norm.batch_forward(x, weight, bias, 1e-5)
     dx = norm.batch_backward(dy, x, weight, mean, var, 1e-5)[0]
     gaps = [np.repeat(values, 2)[::2] for values in (weight, bias, mean, var)]
     for X, DY in zip(layouts(x), layouts(dy)):
-        np.testing.assert_array_equal(norm.batch_forward(X, *gaps[:2], 1e-5)[0], y)
-        np.testing.assert_array_equal(norm.batch_backward(DY, X, gaps[0], *gaps[2:], 1e-5)[0], dx)
-        np.testing.assert_array_equal(norm.batch_inference(X, *gaps, 1e-5), norm.batch_inference(x, weight, bias, mean, var, 1e-5))
+        close(norm.batch_forward(X, *gaps[:2], 1e-5)[0], y, x.size)
+        close(norm.batch_backward(DY, X, gaps[0], *gaps[2:], 1e-5)[0], dx, x.size)
+        close(norm.batch_inference(X, *gaps, 1e-5), norm.batch_inference(x, weight, bias, mean, var, 1e-5))
+    mixed = norm.batch_backward(in_order(dy, "channels-last"), x, weight, mean, var, 1e-5)[0]
+    np.testing.assert_array_equal(mixed, dx)
+
+
+# one channel and one pixel, less than a vector, more, several tiles; the last needs two tiles and ends within a row and within a vector
+SIZES = [(1, 1, 3, 5), (2, 3, 5, 7), (3, 17, 9, 11), (2, 64, 7, 9), (5, 3, 131, 37), (3, 24, 1, 1), (0, 5, 3, 3), (2, 300, 3, 3)]
+
+
+@pytest.mark.parametrize("past_cache", [False, True])
+@pytest.mark.parametrize("order", ["contiguous", "channels-last"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SIZES)
+def test_both_orders_on_all_sizes(shape, dtype, order, past_cache, monkeypatch):
+    """With and without a rectifier and a residual, against the reference; results lie as x does. Kills: the end of a row, a tile or an array; sums of the wrong
+    channel; a mask for the wrong element; the residual rectified before it is added; dy taken after or without the mask; writing past the cache off by a vector."""
+    monkeypatch.setattr(memory, "LARGE", 0 if past_cache else 1 << 60)
+    rng, C = np.random.default_rng(0), shape[1]
+    x, dy, added = (in_order(rng.standard_normal(shape).astype(dtype), order) for _ in range(3))
+    x += np.arange(C, dtype=dtype).reshape(C, 1, 1)
+    weight, bias = (rng.standard_normal(C).astype(dtype) for _ in range(2))
+    answers = []
+    for implementation in ("reference", "cpu"):
+        norm = backend(implementation).norm
+        y, mean, var = norm.batch_forward(x, weight, bias, 1e-3)
+        rectified = norm.batch_forward(x, weight, bias, 1e-3, True)[0]
+        residual = norm.batch_forward(x, weight, bias, 1e-3, True, added)[0]
+        inference = norm.batch_inference(x, weight, bias, mean * 0.9, var * 2, 1e-3, True, added)
+        backward = norm.batch_backward(dy, x, weight, mean, var, 1e-3)
+        relu_backward = norm.batch_relu_backward(dy, x, None, weight, bias, mean, var, 1e-3)
+        residual_backward = norm.batch_relu_backward(dy, x, residual, weight, bias, mean, var, 1e-3)
+        assert relu_backward[3] is None
+        answers.append((y, mean, var, rectified, residual, inference, *backward, *relu_backward[:3], *residual_backward))
+    for actual, expected in zip(answers[1], answers[0]):
+        assert actual.dtype == expected.dtype
+        close(actual, expected, 4 * x.size, dtype)
+        assert actual.ndim < 4 or (is_channels_last(actual) if order == "channels-last" else actual.flags.c_contiguous)
+
+
+@pytest.mark.parametrize("order", ["contiguous", "channels-last"])
+def test_the_mask_is_that_of_the_output(order):
+    """Where the output is 0 nothing passes, to the element, also where the mean leaves float32 few digits. Kills: a mask from a value rounded otherwise."""
+    norm = backend("cpu").norm
+    x = in_order((1000 + np.random.default_rng(0).standard_normal((4, 8, 31, 29))).astype(np.float32), order)
+    weight, bias = np.linspace(0.5, 2, 8, dtype=np.float32), np.linspace(-1, 1, 8, dtype=np.float32)
+    y, mean, var = norm.batch_forward(x, weight, bias, 1e-5, True)
+    dbias = norm.batch_relu_backward(np.ones_like(x), x, None, weight, bias, mean, var, 1e-5)[2]
+    np.testing.assert_array_equal(dbias, (y > 0).sum((0, 2, 3)))
 
 
 def test_the_same_bits_on_any_number_of_threads():
@@ -143,6 +196,9 @@ def test_the_same_bits_on_any_number_of_threads():
         y, mean, var = norm.batch_forward(x, None, None, 1e-5)
         return y, mean, var, *norm.batch_backward(y, x, None, mean, var, 1e-5), norm.batch_inference(x, None, None, mean, var, 1e-5)
     assert_same_bits_on_any_number_of_threads(run)
+    x = in_order(np.random.default_rng(0).standard_normal((9, 5, 43, 47)), "channels-last")
+    assert_same_bits_on_any_number_of_threads(run)
+    assert_same_bits_on_any_number_of_threads(lambda: norm.batch_relu_backward(x, x, abs(x), None, None, np.zeros(5), np.ones(5), 1e-5))
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)

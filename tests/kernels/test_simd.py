@@ -9,7 +9,7 @@ import pytest
 from tolerance import close
 
 from tinycnn.kernels.runtime import jit
-from tinycnn.kernels.simd import tile, vector
+from tinycnn.kernels.simd import choose, tile, vector
 
 DTYPES = [np.float32, np.float64]
 
@@ -53,6 +53,25 @@ def turn(a, out):
     tile.store_tile(tile.transpose(tile.load_square(a, 1, 20)), out, 0, L, L)
 
 
+@jit
+def choices(a, b, small, out, bytes_):
+    """Each choice between the vectors at offset 0 of a and b, the results one after the other; and the bytes of `small` as numbers and back."""
+    L = vector.lanes(a)
+    x, y = vector.load(a, 0), vector.load(b, 0)
+    vector.store(out, 0, choose.where_positive(x, y))
+    vector.store(out, L, choose.where_equal(x, choose.number(a, 2), y))
+    vector.store(out, 2 * L, choose.where_larger(x, y, choose.number(a, 7), x))
+    vector.store(out, 3 * L, choose.div(x, y))
+    vector.store(out, 4 * L, choose.load_bytes(a, small, 1, L - 1))
+    choose.store_bytes(bytes_, 1, L, choose.load_bytes(a, small, 0, L))
+    choose.store_bytes(bytes_, 2 * L, L - 1, choose.number(a, 5))
+
+
+@jit
+def ends(a, left, past_cache, out):
+    choose.put(out, 0, left, past_cache, choose.take(a, 1, left))
+
+
 def draw(dtype, n=400, seed=0):
     return np.random.default_rng(seed).standard_normal(n).astype(dtype)
 
@@ -93,6 +112,36 @@ def test_parts_touch_nothing_behind(dtype):
         np.testing.assert_array_equal(out[:L], np.where(inside, a[1:1 + L], 0))
         np.testing.assert_array_equal(out[2 * L:3 * L], np.where(inside, a[1:1 + L], 9))
         np.testing.assert_array_equal(out[3 * L:], 9)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_choices(dtype):
+    """NaN, both infinities, zeros and equals among the numbers. Kills: a comparison the other way, or with the wrong answer for NaN; signed bytes; a byte too many."""
+    a = np.array([np.nan, 2, 2, -1, 0, -0.0, np.inf, -np.inf] * 2, dtype)
+    b = np.array([3, 2, 1, np.nan, -4, np.nan, 9, np.inf] * 2, dtype)
+    small = np.arange(250, 266).astype(np.uint8)
+    out, L = np.full(100, 77, dtype), arithmetic(draw(dtype), draw(dtype), draw(dtype), np.empty(200, dtype))
+    bytes_ = np.full(100, 77, np.uint8)
+    choices(a, b, small, out, bytes_)
+    x, y, small = a[:L], b[:L], small[:L]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        expected = [np.where(x <= 0, 0, y), np.where(x == 2, y, 0), np.where((x > y) | np.isnan(x), 7, x), x / y, [*small[1:], 0]]
+    np.testing.assert_array_equal(out[:5 * L], np.concatenate(expected))
+    np.testing.assert_array_equal(bytes_, [77, *small, *[77] * (L - 1), *[5] * (L - 1), *[77] * (101 - 3 * L)])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_ends_of_rows(dtype):
+    """Any number of elements left, through the cache and past it. Kills: reading or writing beyond the end."""
+    a, L = draw(dtype), arithmetic(draw(dtype), draw(dtype), draw(dtype), np.empty(200, dtype))
+    spare = np.empty(3 * 64, dtype)
+    start = -spare.ctypes.data % 64 // spare.itemsize
+    for left in range(L + 3):
+        for past_cache in (False, True):
+            out = spare[start:start + 2 * L]
+            out[:] = 9
+            ends(a, left, past_cache, out)
+            np.testing.assert_array_equal(out, np.where(np.arange(2 * L) < left, np.append(a[1:1 + L], np.full(L, 9)), 9))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,5 +1,5 @@
 """Pieces that several networks are made of."""
-from .. import flatten, nn
+from .. import flatten, is_grad_enabled, nn
 
 
 class FeaturesThenClassifier(nn.Module):
@@ -25,6 +25,18 @@ def activation(name):
     if name == "tanh":
         return nn.Tanh()
     raise ValueError(f"activation is {name!r}; it can be 'relu' or 'tanh'")
+
+
+def norm_relu(norm, relu, x, add=None):
+    """relu(norm(x) + add); add may be None. In training as one operation, unless somebody listens to one of the layers, or one is of another kind.
+
+    In evaluation layer by layer: there batch normalisation belongs to the convolution before it.
+    """
+    can = type(norm) is nn.BatchNorm2d and type(relu) is nn.ReLU and hasattr(norm, "forward_relu")  # PyTorch's layers, on which our networks run too, cannot
+    if can and norm.training and is_grad_enabled() and not any(layer._forward_pre_hooks or layer._forward_hooks or layer._backward_hooks for layer in (norm, relu)):
+        return norm.forward_relu(x, add)
+    y = norm(x)
+    return relu(y if add is None else y + add)
 
 
 def response_norm(convention, k=2.0):

@@ -12,6 +12,7 @@ from functools import partial
 from .. import flatten, nn
 from ..nn import functional as F
 from .initialise import SCHEMES, draw, initialise
+from .parts import norm_relu
 from .scaling import Halvings, scaled
 
 
@@ -31,9 +32,8 @@ class BasicBlock(nn.Module):
         self.plain = shortcut is None
 
     def forward(self, x):
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return self.relu(y if self.plain else add_shortcut(y, x, self.downsample))
+        y = norm_relu(self.bn1, self.relu, self.conv1(x))
+        return norm_relu(self.bn2, self.relu, self.conv2(y), None if self.plain else shortcut_of(x, self.downsample))
 
 
 class Bottleneck(nn.Module):
@@ -57,10 +57,9 @@ class Bottleneck(nn.Module):
         self.plain = shortcut is None
 
     def forward(self, x):
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return self.relu(y if self.plain else add_shortcut(y, x, self.downsample))
+        y = norm_relu(self.bn1, self.relu, self.conv1(x))
+        y = norm_relu(self.bn2, self.relu, self.conv2(y))
+        return norm_relu(self.bn3, self.relu, self.conv3(y), None if self.plain else shortcut_of(x, self.downsample))
 
 
 class ZeroPadding(nn.Module):
@@ -85,8 +84,8 @@ def make_shortcut(option, C, K, stride):
     return ZeroPadding(K - C, stride) if option == "A" and not same_shape else None
 
 
-def add_shortcut(y, x, downsample):
-    return y + (x if downsample is None else downsample(x))
+def shortcut_of(x, downsample):
+    return x if downsample is None else downsample(x)
 
 
 class ResNet(nn.Module):
@@ -113,7 +112,7 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(C, num_classes)
 
     def forward(self, x):
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(norm_relu(self.bn1, self.relu, self.conv1(x)))
         for name in self.stages:
             x = getattr(self, name)(x)
         return self.fc(flatten(self.avgpool(x), 1))

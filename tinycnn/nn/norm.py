@@ -1,4 +1,5 @@
 """Normalisation layers: across the batch, and across neighbouring channels."""
+from ..ops.norm import batch_norm_relu
 from ..tensor import float32, int64, ones, tensor, zeros
 from . import functional as F
 from . import init
@@ -45,6 +46,14 @@ class BatchNorm(Module):
             init.zeros_(self.bias)
 
     def forward(self, x):
+        return F.batch_norm(x, *self._arguments(x))
+
+    def forward_relu(self, x, add=None):
+        """relu(self(x) + add) as one operation (tinycnn.ops.norm.batch_norm_relu)."""
+        return batch_norm_relu(x, *self._arguments(x), add)
+
+    def _arguments(self, x):
+        """What batch_norm takes beside x; counts the batch."""
         if x.ndim not in self.dims:
             raise ValueError(f"{type(self).__name__}: expected an input {self.expected}, got shape {x.shape}")
         momentum = self.momentum or 0.0
@@ -52,7 +61,7 @@ class BatchNorm(Module):
             self.num_batches_tracked.add_(1)
             if self.momentum is None:
                 momentum = 1 / self.num_batches_tracked.item()
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training or self.running_mean is None, momentum, self.eps)
+        return self.running_mean, self.running_var, self.weight, self.bias, self.training or self.running_mean is None, momentum, self.eps
 
     def extra_repr(self):
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "

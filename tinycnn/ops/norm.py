@@ -5,9 +5,13 @@ Per channel, over n values: xhat = (x - mean) / sqrt(var + eps), y = weight * xh
     dx = (g - mean(g) - xhat * mean(g * xhat)) / sqrt(var + eps),    dweight = sum(dy * xhat),    dbias = sum(dy).
 
 A fused kernel computes the three in two passes; while the backward itself is recorded, the same formulas are written with tensors, from x on.
+
+In most networks a rectifier follows, in residual ones after an addition: y = relu(weight * xhat + bias + add). BatchNormReLU does all of it in the passes that the
+normalisation makes anyway. (Ours: PyTorch has no such function.)
 """
 from ..autograd import Function, is_grad_enabled, no_grad
 from ..tensor import Tensor
+from .activation import ReLUGrad, relu
 from .common import floating
 
 
@@ -30,6 +34,27 @@ class BatchNorm(Function):
             gradients = ctx.kernels.norm.batch_backward(dy.array, x.array, array(weight), mean.array, var.array, ctx.eps)
             dx, dweight, dbias = (Tensor(gradient, x.device) for gradient in gradients)
         return dx, dweight, dbias, None
+
+
+class BatchNormReLU(Function):
+    """The same with y = relu(weight * xhat + bias + add); add may be None. dy counts where y > 0, and as such is the gradient of `add`."""
+
+    def forward(ctx, x, weight, bias, add, eps):
+        y, mean, var = (Tensor(result, x.device) for result in ctx.kernels.norm.batch_forward(x.array, array(weight), array(bias), eps, True, array(add)))
+        ctx.eps, ctx.added = eps, add is not None
+        ctx.save_for_backward(x, weight, bias, mean.detach(), var.detach(), y if ctx.added else None)  # without `add`, x tells where y is positive
+        ctx.mark_non_differentiable(mean, var)
+        return y, mean, var
+
+    def backward(ctx, dy, *_):
+        x, weight, bias, mean, var, y = ctx.saved_tensors
+        if is_grad_enabled():
+            if y is None:
+                y = Tensor(ctx.kernels.norm.batch_inference(x.array, array(weight), array(bias), mean.array, var.array, ctx.eps, True), x.device)
+            passed = ReLUGrad.apply(dy, y.detach())
+            return *batch_norm_backward(passed, x, weight, ctx.eps), passed if ctx.added else None, None
+        gradients = ctx.kernels.norm.batch_relu_backward(dy.array, x.array, array(y), array(weight), array(bias), mean.array, var.array, ctx.eps)
+        return *(None if gradient is None else Tensor(gradient, x.device) for gradient in gradients), None
 
 
 def batch_norm_backward(dy, x, weight, eps):
@@ -82,19 +107,50 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     """
     x = _checked(x, running_mean, running_var, weight, bias)
     if not training:
-        if running_mean is None or running_var is None:
-            raise ValueError("batch_norm: without training=True, running_mean and running_var are needed")
-        return BatchNormInference.apply(x, weight, bias, running_mean, running_var, eps)
-    count = x.numel() // x.shape[1] if x.shape[1] else 0
-    if count == 1:
-        raise ValueError(f"batch_norm: an input of shape {x.shape} has one value per channel: in training at least two are needed for a variance")
+        return _inference(x, running_mean, running_var, weight, bias, eps)
+    _check_variance(x)
     y, mean, var = BatchNorm.apply(x, weight, bias, eps)
+    _follow(running_mean, running_var, mean, var, x, momentum)
+    return y
+
+
+def batch_norm_relu(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, add=None):
+    """relu(batch_norm(x, ...) + add), `add` being a tensor of x's shape or None; in training in the time of batch_norm alone."""
+    x = _checked(x, running_mean, running_var, weight, bias)
+    if add is not None and (add.shape != x.shape or add.dtype != x.dtype):
+        raise ValueError(f"batch_norm_relu: the input is {x.shape} {x.dtype}, what is added {add.shape} {add.dtype}; they must agree")
+    if not training:
+        y = _inference(x, running_mean, running_var, weight, bias, eps)
+        return relu(y if add is None else y + add)
+    _check_variance(x)
+    y, mean, var = BatchNormReLU.apply(x, weight, bias, add, eps)
+    _follow(running_mean, running_var, mean, var, x, momentum)
+    return y
+
+
+def _inference(x, running_mean, running_var, weight, bias, eps):
+    if running_mean is None or running_var is None:
+        raise ValueError("batch_norm: without training=True, running_mean and running_var are needed")
+    return BatchNormInference.apply(x, weight, bias, running_mean, running_var, eps)
+
+
+def _follow(running_mean, running_var, mean, var, x, momentum):
+    """Move the running statistics towards those of this batch, the variance unbiased."""
+    count = _values_per_channel(x)
     if count:
         with no_grad():
             for running, seen in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
                 if running is not None:
-                    running.mul_(1 - momentum).add_(seen, alpha=momentum)
-    return y
+                    running.mul_(1 - momentum).add_(seen.to(running.dtype), alpha=momentum)
+
+
+def _values_per_channel(x):
+    return x.numel() // x.shape[1] if x.shape[1] else 0
+
+
+def _check_variance(x):
+    if _values_per_channel(x) == 1:
+        raise ValueError(f"batch_norm: an input of shape {x.shape} has one value per channel: in training at least two are needed for a variance")
 
 
 def _checked(x, running_mean, running_var, weight, bias):

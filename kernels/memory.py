@@ -1,0 +1,66 @@
+"""Memory for the results of kernels that are bound by it: in the order of their input, large ones on cache lines and written past the cache.
+
+    y = empty(shape, dtype, x)              new memory in x's order (kernels/layout.py)
+    flat(x)                                 all elements in the order in which they lie: what an elementwise kernel walks over, whatever the order
+    in_order_of(x, dy)                      dy lying as x does, converted if it must be
+
+NumPy's memory begins on any multiple of 16 bytes; non-temporal stores (kernels/simd/choose.py) want a multiple of a vector. So arrays of LARGE bytes or more are cut
+from somewhat larger ones.
+
+LARGE is where writing past the cache begins to pay although the next kernel has to fetch the result from memory: relu and then a sum of it took 0.64 ms through the
+cache and 0.87 past it for 4 MB, 1.35 and 1.14 ms for 8 MB, 5.7 and 4.1 ms for 49 MB (two cores of an Intel Xeon, Sapphire Rapids, AVX-512).
+"""
+import numpy as np
+
+from .layout import from_nhwc, is_channels_last, nchw, nhwc
+from .runtime import contiguous
+from .simd.vector import WIDTH
+
+LINE, LARGE = 64, 8 << 20
+
+
+def empty(shape, dtype, like):
+    """A new array of shape (N, C, ...) in the order of the array `like`."""
+    if not lies_channels_last(like):
+        return _on_a_line(shape, np.dtype(dtype))
+    N, C, H, W = shape
+    return from_nhwc(_on_a_line((N, H, W, C), np.dtype(dtype)))
+
+
+def lies_channels_last(x):
+    """Whether x lies channels-last and not contiguously: results go where x points, and an array in both orders is contiguous."""
+    return not x.flags.c_contiguous and is_channels_last(x)
+
+
+def ordered(x):
+    """x itself if it lies in one of the two orders, else a contiguous copy."""
+    return x if lies_channels_last(x) else contiguous(x)
+
+
+def in_order_of(x, dy):
+    """dy in the order of x, an array of as many dimensions that lies in one of the two."""
+    return from_nhwc(nhwc(dy)) if lies_channels_last(x) else nchw(dy) if dy.ndim == 4 else contiguous(dy)
+
+
+def flat(x):
+    """The elements of x, which lies in one of the two orders, as they lie: a view of one dimension."""
+    return x.transpose(0, 2, 3, 1).reshape(-1) if lies_channels_last(x) else x.reshape(-1)
+
+
+def past_cache(y, row=0):
+    """Whether to write y (flat, in rows of `row` elements that each begin with a vector) past the cache."""
+    return y.nbytes >= LARGE and row % lanes_of(y.dtype) == 0 and y.__array_interface__["data"][0] % LINE == 0
+
+
+def lanes_of(dtype):
+    """How many elements a vector has (kernels/simd/vector.py)."""
+    return max(1, WIDTH * 4 // dtype.itemsize)
+
+
+def _on_a_line(shape, dtype):
+    count = int(np.prod(shape, dtype=np.int64))
+    if count * dtype.itemsize < LARGE:
+        return np.empty(shape, dtype)
+    spare = np.empty(count + LINE // dtype.itemsize, dtype)
+    start = -spare.__array_interface__["data"][0] % LINE // dtype.itemsize
+    return spare[start:start + count].reshape(shape)
