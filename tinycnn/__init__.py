@@ -5,6 +5,7 @@
     kernels                 what computes them (in the repository: kernels/)
     nn/, optim/, models/    layers, optimisers, the networks of the papers
     data/, train/, tools/   images, the training loop, summaries and checks
+    inference/              `fuse`: trained networks in the form in which they answer fastest
     cli/                    the command `tinycnn`
 """
 from importlib import import_module
@@ -95,7 +96,7 @@ __version__ = "0.1.0"
 
 bool = bool_
 half, float, double, int, long = float16, float32, float64, int32, int64
-LATER = ("cli", "data", "models", "nn", "optim", "tools", "train")  # packages that are imported when first used
+LATER = ("cli", "data", "inference", "models", "nn", "optim", "tools", "train")  # packages that are imported when first used
 
 
 def __getattr__(name):
@@ -103,6 +104,8 @@ def __getattr__(name):
         return import_module(f"{__name__}.{name}")
     if name == "summary":
         return import_module(f"{__name__}.tools").summary
+    if name == "fuse":
+        return import_module(f"{__name__}.inference").fuse
     raise AttributeError(f"module 'tinycnn' has no attribute {name!r}")
 
 

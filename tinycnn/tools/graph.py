@@ -29,6 +29,7 @@ class Node(NamedTuple):
     shape: tuple  # of the result for one image
     dtype: Any = np.dtype(np.float32)
     layer: str = ""  # the path of the module that did it
+    whole: tuple = ()  # the shape of the result in the trace, with its batch
 
 
 class Graph:
@@ -128,7 +129,8 @@ OPERATIONS = {"Conv2d": conv, "Linear": linear, "ReLU": relu, "MaxPool2d": max_p
 def trace(model, x_shape, dtype=np.float32, as_it_is=()):
     """The Graph of a module in its present mode (train or eval), for images of x_shape (N, C, H, W).
 
-    as_it_is: names of Functions that become nodes as they are where OPERATIONS has no word for them: their options say how to call them again.
+    as_it_is: names of Functions that become nodes as they are where OPERATIONS has no word for them: their options say how to call them again (arguments: those of
+    `apply`, with None at the positions `results`, where the inputs go).
     """
     image = zeros(x_shape, dtype=dtype)
     recording = record(model, image)
@@ -164,25 +166,27 @@ class Translator:
             return
         self.names[number] = f"t{number}"
         weights = {part: self.value(tensor, tensors[id(tensor)]) for part, tensor in weights.items() if tensor is not None}
-        self.nodes.append(Node(self.names[number], op, inputs, options, weights, call.shape[1:], call.dtype, call.layer))
+        self.nodes.append(Node(self.names[number], op, inputs, options, weights, call.shape[1:], call.dtype, call.layer, call.shape))
 
     def described(self, call, tensors):
         """(op, inputs, options, weights), the last two of tensors."""
         kind = call.function.__name__
         why = f"the operation {kind} has no translation (there are {', '.join({**OPERATIONS, **dict.fromkeys(self.as_it_is)})})"
         try:
-            if kind in OPERATIONS:
+            if kind in OPERATIONS and call.function.is_ours:
                 described = OPERATIONS[kind](*call.arguments)
                 if all(self.is_result(tensors[id(x)]) for x in described[1]):
                     return described
                 why = f"the operation {kind} has no translation where it takes weights"
         except Untraceable as error:
             why = str(error)
-        if kind not in self.as_it_is:
+        if kind not in self.as_it_is or not call.function.is_ours:
             raise self.unknown(call, why)
-        inputs = tuple(x for x in call.arguments if isinstance(x, Tensor) and self.is_result(tensors[id(x)]))
-        arguments = [self.fixed(x, tensors[id(x)]) if isinstance(x, Tensor) else x for x in call.arguments]
-        return AS_IT_IS, inputs, {"function": call.function, "arguments": arguments}, {}
+        results = [i for i, x in enumerate(call.arguments) if isinstance(x, Tensor) and self.is_result(tensors[id(x)])]
+        arguments = [self.constants[call.origins[i].call] if i in call.origins and i not in results else x for i, x in enumerate(call.arguments)]
+        for i in results:
+            arguments[i] = None  # or all results of the trace would live on
+        return AS_IT_IS, tuple(call.arguments[i] for i in results), {"function": call.function, "arguments": arguments, "results": results}, {}
 
     def is_result(self, origin):
         return origin is not None and origin.depends
@@ -196,10 +200,6 @@ class Translator:
         if origin.call not in self.names:
             raise self.unknown(call, "the result does not depend on the images")
         return self.names[origin.call]
-
-    def fixed(self, tensor, origin):
-        """An argument of a node as it is: the tensor if it is a weight, None for a result."""
-        return None if self.is_result(origin) else self.constants[origin.call] if origin is not None else tensor
 
     def value(self, tensor, origin):
         """The name of a weight."""

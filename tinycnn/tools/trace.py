@@ -98,6 +98,8 @@ class Recorder:
     def around(self, function, arguments, run):
         """run() an operation and note it."""
         origins = {i: origin for i, origin in enumerate(map(self.origin, arguments)) if origin is not None}
+        for index in (part for argument in arguments if isinstance(argument, tuple) for part in argument if isinstance(part, np.ndarray)):
+            self.look(Tensor(index))
         result = run()
         results = result if isinstance(result, tuple) else (result,)
         layer = next((self.paths[id(module)] for module in reversed(self.layers) if id(module) in self.paths), "")

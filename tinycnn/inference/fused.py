@@ -1,0 +1,83 @@
+"""`fuse`: a trained network in the form in which it answers fastest."""
+import threading
+from collections import OrderedDict
+from copy import deepcopy
+
+from ..nn.module import Module
+from ..tensor import Tensor
+from .plan import Plan
+
+PLANS = 4  # for so many shapes of images plans are kept
+
+
+def fuse(model):
+    """A module that computes what model.eval() does, for inference alone and faster.
+
+        fast = tinycnn.fuse(model)
+        scores = fast(images)
+
+    BatchNorm is folded into the convolution before it; bias, ReLU and the additions of residual blocks are done by the convolution on the way; what is concatenated is
+    written next to each other in the first place; filters are packed once; buffers are used again. print(fast) shows what came of it.
+
+    The weights are copied: later changes of the model, training included, are not seen (fuse it again), and the model is left as it was, in training mode or not.
+    A plan is made when images of a shape come for the first time (the batch counts too); the plans of the last four shapes are kept. While one is made (some
+    hundredths of a second) no other thread may compute; calls of the same fused module from several threads wait for each other.
+
+    Results do not require gradients. Models whose Python code looks at numbers, and operations that are not known, raise a ValueError when the first images come.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"fuse: the model must be a tinycnn.nn.Module, got {type(model).__name__}")
+    return model if isinstance(model, Fused) else Fused(model)
+
+
+class Fused(Module):
+    """What `fuse` makes."""
+
+    training = False
+
+    def __init__(self, model):
+        super().__init__()
+        hidden = self.__dict__  # the copy is no part of this module: nobody should train it, or expect that plans see it change
+        hidden["model"] = deepcopy(model).eval()
+        hidden["plans"] = OrderedDict()  # (shape, dtype, name of the kernel table): Plan, the last used at the end
+        hidden["lock"] = threading.Lock()
+
+    def forward(self, x):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"fused {type(self.model).__name__}: expected a tensor of images, got {type(x).__name__}; tinycnn.from_numpy makes one of an array")
+        key = x.array.shape, x.array.dtype.char, x.device.kernels.name
+        with self.lock:
+            plan = self.plans.get(key)
+            if plan is None:
+                plan = self._plan(x, key)
+            self.plans.move_to_end(key)
+            results = plan(x.array)
+        results = [Tensor(result, x.device) for result in results]
+        if plan.structure is None:
+            return results[0]
+        return plan.structure(*results) if hasattr(plan.structure, "_fields") else plan.structure(results)
+
+    def _plan(self, x, key):
+        try:
+            plan = self.plans[key] = Plan(self.model, x.shape, x.dtype, x.device.kernels)
+        except (ValueError, TypeError) as error:
+            error.add_note(f"while fusing {type(self.model).__name__} for images of shape {x.shape}, {x.dtype}")
+            raise
+        while len(self.plans) > PLANS:
+            self.plans.popitem(last=False)
+        return plan
+
+    def train(self, mode=True):
+        """A fused module only evaluates."""
+        if mode:
+            raise RuntimeError(f"fused {type(self.model).__name__}: it cannot be trained; train the model that it was made from, and fuse it again")
+        return super().train(False)
+
+    def to(self, *args, **options):
+        """The weights are in the plans already."""
+        raise RuntimeError(f"fused {type(self.model).__name__}: convert the model that it was made from, and fuse it again")
+
+    def __repr__(self):
+        if not self.plans:
+            return f"Fused({type(self.model).__name__}, no plan before the first images)"
+        return f"Fused({type(self.model).__name__})\n" + "\n".join(f"{plan!r}" for plan in self.plans.values())

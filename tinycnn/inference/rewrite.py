@@ -1,0 +1,113 @@
+"""A traced network as steps, and rewritten into fewer with the same result.
+
+    batch norm after a convolution      (conv(x, w) + b - mean) * s + shift = conv(x, s*w) + (b - mean)*s + shift,    s = weight / sqrt(var + eps)
+    an addition                         done by whichever convolution runs last, on its results while they are in registers
+    ReLU                                the same
+
+A result that somebody else reads too must stay what it is: only a step with a single reader takes that reader over.
+"""
+from collections import Counter
+
+import numpy as np
+
+from .describe import options
+
+WEIGHTED = ("conv", "linear")
+
+
+class Step:
+    """A node of the graph on its way to being run.
+
+    inputs: names of what it reads, and their shapes; an addition that was taken over has the other operand as the last. relu: done at the end.
+    taken: for people, what was taken over.
+    """
+
+    def __init__(self, node, graph, shapes):
+        self.name, self.op, self.inputs, self.options = node.name, node.op, list(node.inputs), node.options
+        self.weights = {part: graph.values[name] for part, name in node.weights.items()}
+        self.shape, self.dtype, self.layer = node.whole, node.dtype, node.layer
+        self.input_shapes = [shapes[name] for name in node.inputs]
+        self.added = self.relu = False
+        self.taken = []
+        self.text = options(self.op, self.options, self.weights)
+
+    def take(self, reader):
+        """Give the reader's result from now on."""
+        self.name, self.shape = reader.name, reader.shape
+        self.taken.append(reader.layer if reader.op == "batch_norm" else reader.op)
+
+    def __repr__(self):
+        return f"<{self.op} {self.name} of {', '.join(self.inputs)}>"
+
+
+def rewritten(graph, x_shape):
+    """The Steps of a graph in evaluation mode, for images of the shape that it was traced on."""
+    shapes = {"image": tuple(x_shape), **{node.name: node.whole for node in graph.nodes}}
+    steps = [Step(node, graph, shapes) for node in graph.nodes]
+    for rule in (fold_batch_norms, fuse_additions, fuse_relus):
+        steps = rule(steps, graph.outputs)
+    return steps
+
+
+def readers(steps, outputs):
+    """How often each result is read; a result of the network counts as read by its user."""
+    return Counter([name for step in steps for name in step.inputs] + list(outputs))
+
+
+def fold_batch_norms(steps, outputs):
+    """Batch norm with known statistics disappears in the weights of the convolution (or linear layer) before it."""
+    def fold(before, step):
+        before.weights = folded(before.weights, step.weights, step.options["eps"])
+        before.take(step)
+    return merged(steps, outputs, fold, lambda step, before: step.op == "batch_norm" and "mean" in step.weights and before.op in WEIGHTED)
+
+
+def folded(weights, norm, eps):
+    """Weights of the convolution that includes a batch norm. In float64, rounded once."""
+    exact = {part: array.astype(np.float64) for part, array in norm.items()}
+    w = weights["weight"]
+    scale = exact.get("weight", 1.0) / np.sqrt(exact["var"] + eps)
+    bias = (weights["bias"].astype(np.float64) if "bias" in weights else 0.0) - exact["mean"]
+    return {"weight": (w * scale.reshape(-1, *(1,) * (w.ndim - 1))).astype(w.dtype), "bias": (bias * scale + exact.get("bias", 0.0)).astype(w.dtype)}
+
+
+def fuse_relus(steps, outputs):
+    """ReLU as the last thing that a convolution or linear layer does."""
+    def fuse(before, step):
+        before.relu = True
+        before.take(step)
+    return merged(steps, outputs, fuse, lambda step, before: step.op == "relu" and before.op in WEIGHTED)
+
+
+def merged(steps, outputs, merge, fits):
+    """Steps in which merge(before, step) has been done wherever step is the only reader of `before` and the two fit."""
+    counts, made, kept = readers(steps, outputs), {}, []
+    for step in steps:
+        before = made.get(step.inputs[0])
+        if before is not None and counts[before.name] == 1 and fits(step, before):
+            merge(before, step)
+            made[step.name] = before
+        else:
+            made[step.name] = step
+            kept.append(step)
+    return kept
+
+
+def fuse_additions(steps, outputs):
+    """An addition of a convolution's result that nobody else reads: the convolution adds. It runs where the addition stood, when both operands are there."""
+    counts, made, kept = readers(steps, outputs), {}, []
+    for step in steps:
+        last = None
+        if step.op == "add":
+            able = [made[name] for name in step.inputs if name in made and made[name].op == "conv" and counts[name] == 1 and not made[name].added]
+            last = max(able, key=kept.index, default=None)
+        if last is not None:
+            kept.remove(last)
+            other = step.inputs[1 - step.inputs.index(last.name)]
+            last.inputs.append(other)
+            last.added = True
+            last.take(step)
+            step = last
+        made[step.name] = step
+        kept.append(step)
+    return kept
