@@ -36,7 +36,7 @@ class Places:
             if step.op == "flatten":
                 root = self.root[step.inputs[0]]
             elif step.op in IN_PLACE:
-                dying = [name for name in step.inputs if self.root[name] != "image" and self.alive(self.root[name]) == i and step.inputs.count(name) == 1]
+                dying = [name for name in step.inputs if self.root[name] != "image" and self.alive(self.root[name]) == i]
                 if dying:
                     self.overwritten[step.name] = step.inputs.index(dying[0])
                     root = self.root[dying[0]]
