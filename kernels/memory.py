@@ -21,8 +21,11 @@ LINE, LARGE = 64, 8 << 20
 
 def empty(shape, dtype, like):
     """A new array of shape (N, C, ...) in the order of the array `like`."""
-    if not lies_channels_last(like):
-        return _on_a_line(shape, np.dtype(dtype))
+    return empty_channels_last(shape, dtype) if lies_channels_last(like) else _on_a_line(shape, np.dtype(dtype))
+
+
+def empty_channels_last(shape, dtype):
+    """A new array of shape (N, C, H, W) that lies channels-last."""
     N, C, H, W = shape
     return from_nhwc(_on_a_line((N, H, W, C), np.dtype(dtype)))
 

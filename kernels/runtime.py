@@ -33,6 +33,7 @@ USES = {  # the other folders that an operation's kernels import from, directly 
     "conv": ("simd", "matmul", "unfold"),
     "cross_entropy": ("softmax",),
     "norm": ("simd",),
+    "pool": ("simd",),
 }
 
 

@@ -1,218 +1,114 @@
-"""Pooling on the CPU, parallel over the planes (n, c): a plane's overlapping windows add up in one thread, always in the same order.
+"""Pooling on the CPU: planes.py has the kernels for contiguous memory, pixels.py those for channels-last memory; results lie as the input does.
 
-Maximum: a table says for each tap of the window which element of the plane every window has under it. A tap's elements are gathered first and compared after,
-
-    candidate[o] = x[seen[tap, o]]                                     a scalar load and store, but no decision
-    y[o], index[o] = the larger of (y[o], candidate[o])                contiguous: vector instructions
-
-so that no branch depends on the data; one loop with a comparison for each element of each window mispredicts its way through (measured: 4x the time).
-The backward pass scatters along the indices.
-
-Average: the rows under a row of windows are added first (contiguous), then the columns of that one row; the backward pass goes the other way.
-
-Napkin (float32, AlexNet's 3x3 windows 2 apart on 55x55, per plane): max_forward reads 12 KB and writes 3 KB of maxima and 6 KB of indices; max_backward reads those
-9 KB and writes 12 KB; averages move 15 KB either way. The gathers, 9 for each output, take longer than that: they, not memory, bound max_forward.
-
-Measured (that layer, batch 16, CPU time on one thread of an AMD EPYC with AVX-512, PyTorch 2.13 on the same layout in brackets): max_forward 7.4 ms (35), its
-backward 1.9 (1.6), average 6.2 (9.9), its backward 7.5 (10.3), a copy of x 0.9. On channels-last memory, where channels are the vector lanes and nothing needs to
-be gathered, PyTorch's maximum takes 2.1. Averages of whole small planes (ResNet's last layer, 7x7) are mostly overhead: 66 ns a plane, 10x PyTorch's.
+What windows see is worked out once for each size of image and window, as tables that the kernels read (windows.py says how).
 """
 from functools import lru_cache
 
 import numpy as np
-from numba import prange
 
-from ..runtime import contiguous, jit
-from . import windows
-from .reference import max_gather
+from ..layout import nchw, nhwc
+from ..memory import empty, empty_channels_last, flat, in_order_of, lies_channels_last, ordered, past_cache
+from . import pixels, planes, windows
+from .reference import max_gather, max_indices
 
-__all__ = ["adaptive_avg_backward", "adaptive_avg_forward", "adaptive_max_forward", "avg_backward", "avg_forward", "max_backward", "max_forward", "max_gather"]
+__all__ = ["adaptive_avg_backward", "adaptive_avg_forward", "adaptive_max_forward", "avg_backward", "avg_forward", "max_backward", "max_forward", "max_gather", "max_indices"]
 
 
 def max_forward(x, window):
-    """y and indices (int64), both (N, C, P, Q), of x (N, C, H, W)."""
-    positions = window.positions(x.shape[2:])
-    return _maxima(x, positions, _seen_sliding(x.shape[2:], window))
+    """y and winners, both (N, C, P, Q), of x (N, C, H, W)."""
+    (N, C, H, W), tables = x.shape, _tables(x.shape[2:], window)
+    x = ordered(x) if tables.winner == np.uint8 else nchw(x)  # vectors count to 256
+    y, winners = (empty((N, C, tables.P, tables.Q), dtype, x) for dtype in (x.dtype, tables.winner))
+    if lies_channels_last(x):
+        pixels.max_forward(flat(x), N, C, H, W, tables.rows, tables.columns, tables.S, past_cache(flat(y), C), flat(y), flat(winners))
+    else:
+        planes.max_forward(x.reshape(N * C, H * W), tables.seen, *(a.reshape(N * C, tables.P * tables.Q) for a in (y, winners)))
+    return y, winners
 
 
 def adaptive_max_forward(x, output_size):
-    """y and indices (int64), both (N, C, P, Q) with (P, Q) = output_size."""
-    return _maxima(x, output_size, _seen_adaptive(x.shape[2:], output_size))
+    """The same with windows that depend on the sizes; (P, Q) = output_size. The other functions take output_size for their window."""
+    return max_forward(x, tuple(output_size))
 
 
-def max_backward(dy, indices, x_shape):
+def max_backward(dy, winners, x_shape, window):
     """dx (N, C, H, W): every dy (N, C, P, Q) added to the element that won its window."""
-    N, C, H, W = x_shape
-    dx = np.zeros(x_shape, dy.dtype)
-    _max_backward(_planes(dy), _planes(indices), dx.reshape(N * C, H * W))
+    (N, C, H, W), tables, winners = x_shape, _tables(tuple(x_shape[2:]), window), ordered(winners)
+    dy, dx = in_order_of(winners, dy), empty(x_shape, dy.dtype, winners)
+    if lies_channels_last(winners):
+        pixels.max_backward(flat(dy), flat(winners), N, C, H, W, tables.P, tables.Q, tables.S, tables.by_row, tables.by_column, past_cache(flat(dx), C), flat(dx))
+    else:
+        planes.max_backward(*(a.reshape(N * C, tables.P * tables.Q) for a in (dy, winners)), tables.seen, dx.reshape(N * C, H * W))
     return dx
 
 
 def avg_forward(x, window, count_include_pad=True, divisor=None):
     """y (N, C, P, Q) of x (N, C, H, W)."""
-    return _averages(x, *_sliding(x.shape[2:], window), windows.counts(x.shape[2:], window, count_include_pad, divisor))
+    return _averages(x, _tables(x.shape[2:], window), windows.counts(x.shape[2:], window, count_include_pad, divisor))
 
 
-def avg_backward(dy, x_shape, window, count_include_pad=True, divisor=None):
-    """dx (N, C, H, W) from dy (N, C, P, Q)."""
-    return _averages_backward(dy, x_shape, *_sliding(x_shape[2:], window), windows.counts(x_shape[2:], window, count_include_pad, divisor))
+def avg_backward(dy, x_shape, window, count_include_pad=True, divisor=None, channels_last=False):
+    """dx (N, C, H, W) from dy (N, C, P, Q). channels_last: in that order even if dy has none (1 x 1)."""
+    return _averages_backward(dy, x_shape, _tables(tuple(x_shape[2:]), window), windows.counts(x_shape[2:], window, count_include_pad, divisor), channels_last)
 
 
 def adaptive_avg_forward(x, output_size):
     """y (N, C, P, Q) with (P, Q) = output_size."""
-    return _averages(x, *_adaptive(x.shape[2:], output_size))
+    tables = _tables(x.shape[2:], tuple(output_size))
+    return _averages(x, tables, tables.areas)
 
 
-def adaptive_avg_backward(dy, x_shape):
-    """dx (N, C, H, W) from dy (N, C, P, Q)."""
-    return _averages_backward(dy, x_shape, *_adaptive(x_shape[2:], dy.shape[2:]))
+def adaptive_avg_backward(dy, x_shape, channels_last=False):
+    """dx (N, C, H, W) from dy (N, C, P, Q). channels_last: in that order even if dy has none (1 x 1)."""
+    tables = _tables(tuple(x_shape[2:]), dy.shape[2:])
+    return _averages_backward(dy, x_shape, tables, tables.areas, channels_last)
 
 
-# ------------------------------------------------------------------------------------------------ what each window sees, as tables that a kernel can read
+class Tables:
+    """What each window sees of an image (H, W), in all forms that kernels ask for."""
+
+    def __init__(self, image, window):
+        rows, columns = windows.axes(image, window)
+        self.P, self.Q = len(rows), len(columns)
+        self.rows, self.columns = _slices(rows), _slices(columns)
+        self.S = len(windows.repeat_last(columns))
+        self.seen = windows.elements(image, window)
+        self.winner = windows.winner_dtype(len(self.seen))
+        self.by_row, self.by_column = windows.seen_by(image[0], rows), windows.seen_by(image[1], columns)
+        self.areas = windows.areas(rows, columns)
+        self.one_sees_all = self.areas.tolist() == [[image[0] * image[1]]] and self.rows[0, 2] == self.columns[0, 2] == 1
 
 
-@lru_cache(maxsize=32)  # a network has few poolings, and asks for the same tables in every step
-def _seen_sliding(image, window):
-    """(taps, P*Q): the elements h*W + w that each window sees."""
-    return windows.elements(*windows.sliding(image, window), image[1])
+_tables = lru_cache(maxsize=32)(Tables)  # a network has few poolings, and asks for the same tables in every step
 
 
-@lru_cache(maxsize=32)
-def _seen_adaptive(image, output_size):
-    return windows.elements(*windows.adaptive(image, output_size), image[1])
-
-
-@lru_cache(maxsize=32)
-def _sliding(image, window):
-    """rows (P, 3) and columns (Q, 3): first, end and step of what each window sees."""
-    return tuple(map(_table, windows.sliding(image, window)))
-
-
-@lru_cache(maxsize=32)
-def _adaptive(image, output_size):
-    """The same for adaptive windows, and the number of elements in each."""
-    rows, columns = windows.adaptive(image, output_size)
-    return _table(rows), _table(columns), windows.areas(rows, columns)
-
-
-def _table(slices):
+def _slices(slices):
+    """(P, 3): first, end and step."""
     return np.array([(s.start, s.stop, s.step) for s in slices], np.int64).reshape(-1, 3)
 
 
-def _planes(a):
-    """a (N, C, H, W) as (N*C, H, W)."""
-    N, C, H, W = a.shape
-    return contiguous(a).reshape(N * C, H, W)
-
-
-# ------------------------------------------------------------------------------------------------ maximum
-
-
-def _maxima(x, positions, seen):
-    N, C, H, W = x.shape
-    P, Q = positions
-    y = np.empty((N * C, P * Q), x.dtype)
-    indices = np.empty((N * C, P * Q), np.int64)
-    _max_forward(contiguous(x).reshape(N * C, H * W), seen, y, indices)
-    return y.reshape(N, C, P, Q), indices.reshape(N, C, P, Q)
-
-
-@jit(parallel=True)
-def _max_forward(x, seen, y, indices):
-    for plane in prange(len(x)):
-        _max_plane(x[plane], seen, y[plane], indices[plane])
-
-
-@jit
-def _max_plane(x, seen, y, indices):
-    candidate = np.empty(y.size, y.dtype)
-    _gather(x, seen[0], y)
-    indices[:] = seen[0]
-    for tap in range(1, len(seen)):
-        _gather(x, seen[tap], candidate)
-        _keep_larger(candidate, seen[tap], y, indices)
-
-
-@jit
-def _gather(x, at, to):
-    for i in range(to.size):
-        to[i] = x[at[i]]
-
-
-@jit
-def _keep_larger(candidate, at, y, indices):
-    for i in range(y.size):
-        new, old, new_at, old_at = candidate[i], y[i], np.int64(at[i]), indices[i]
-        better = (new > old) | (new != new)  # larger, so the first of equals stays; or NaN
-        y[i] = new if better else old
-        indices[i] = new_at if better else old_at
-
-
-@jit(parallel=True)
-def _max_backward(dy, indices, dx):
-    P, Q = dy.shape[1:]
-    for plane in prange(len(dy)):
-        to = dx[plane]
-        for p in range(P):
-            for q in range(Q):
-                to[indices[plane, p, q]] += dy[plane, p, q]
-
-
-# ------------------------------------------------------------------------------------------------ average
-
-
-def _averages(x, rows, columns, numbers):
-    y = np.empty((*x.shape[:2], len(rows), len(columns)), x.dtype)
-    _avg_forward(_planes(x), rows, columns, numbers.astype(x.dtype), _planes(y))
+def _averages(x, tables, numbers):
+    x, (N, C, H, W) = ordered(x), x.shape
+    y, numbers = empty((N, C, tables.P, tables.Q), x.dtype, x), numbers.astype(x.dtype)
+    if lies_channels_last(x):
+        pixels.avg_forward(flat(x), N, C, H, W, tables.rows, tables.columns, numbers, past_cache(flat(y), C), flat(y))
+    elif tables.one_sees_all:
+        planes.mean_forward(x.reshape(N * C, H * W), numbers[0, 0], y.reshape(N * C))
+    else:
+        planes.avg_forward(x.reshape(N * C, H, W), tables.rows, tables.columns, numbers, y.reshape(N * C, tables.P, tables.Q))
     return y
 
 
-def _averages_backward(dy, x_shape, rows, columns, numbers):
-    dx = np.zeros(x_shape, dy.dtype)
-    _avg_backward(_planes(dy), rows, columns, numbers.astype(dy.dtype), _planes(dx))
+def _averages_backward(dy, x_shape, tables, numbers, channels_last):
+    (N, C, H, W), dy, numbers = x_shape, ordered(dy), numbers.astype(dy.dtype)
+    if channels_last or lies_channels_last(dy):
+        dx = empty_channels_last(x_shape, dy.dtype)
+        out = dx.transpose(0, 2, 3, 1).reshape(-1)
+        pixels.avg_backward(nhwc(dy).reshape(-1), N, C, H, W, tables.P, tables.Q, 1 / numbers, tables.by_row, tables.by_column, past_cache(out, C), out)
+        return dx
+    dx = empty(x_shape, dy.dtype, dy)
+    if tables.one_sees_all:
+        planes.mean_backward(dy.reshape(N * C), numbers[0, 0], dx.reshape(N * C, H * W))
+    else:
+        planes.avg_backward(dy.reshape(N * C, tables.P, tables.Q), tables.rows, tables.columns, numbers, dx.reshape(N * C, H, W))
     return dx
-
-
-@jit(parallel=True)
-def _avg_forward(x, rows, columns, numbers, y):
-    for plane in prange(len(x)):
-        _avg_plane(x[plane], rows, columns, numbers, y[plane])
-
-
-@jit
-def _avg_plane(x, rows, columns, numbers, y):
-    total = np.empty(x.shape[1], x.dtype)  # the sum of each column under a row of windows
-    for p in range(len(rows)):
-        total[:] = 0
-        for h in range(rows[p, 0], rows[p, 1], rows[p, 2]):
-            _add_row(total, x[h])
-        for q in range(len(columns)):
-            first, end, step = columns[q]
-            s = total[first]
-            for w in range(first + step, end, step):
-                s += total[w]
-            y[p, q] = s / numbers[p, q]
-
-
-@jit(parallel=True)
-def _avg_backward(dy, rows, columns, numbers, dx):
-    for plane in prange(len(dy)):
-        _avg_backward_plane(dy[plane], rows, columns, numbers, dx[plane])
-
-
-@jit
-def _avg_backward_plane(dy, rows, columns, numbers, dx):
-    share = np.empty(dx.shape[1], dx.dtype)  # what each element of a row gets from a row of windows
-    for p in range(len(rows)):
-        share[:] = 0
-        for q in range(len(columns)):
-            for w in range(columns[q, 0], columns[q, 1], columns[q, 2]):
-                share[w] += dy[p, q] / numbers[p, q]
-        for h in range(rows[p, 0], rows[p, 1], rows[p, 2]):
-            _add_row(dx[h], share)
-
-
-@jit
-def _add_row(total, row):
-    for w in range(row.size):
-        total[w] += row[w]

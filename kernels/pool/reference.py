@@ -5,39 +5,63 @@
 
 Which elements a window sees (stride, padding, dilation, ceil_mode, adaptive windows) and the number that counts is in windows.py. Neighbouring windows may share
 elements (AlexNet's 3x3 windows 2 apart do), so the backward passes add.  Of equal maxima the first in row-major order wins; NaN wins over numbers, the last NaN
-over other NaNs.  indices are h*W + w of the winner, as PyTorch's.
+over other NaNs.
 
-Max pooling is linear once the winners are known: max_gather picks x at indices, and max_backward is its adjoint.
+Who won is kept as the number of its tap, a byte for windows of up to 256 (windows.elements says which element that is); max_indices turns it into PyTorch's indices,
+h*W + w of the winner. Max pooling is linear once the winners are known: max_gather picks x where they are, and max_backward is its adjoint. `window` is a Window, or
+for adaptive pooling the (P, Q) of the output.
 """
 import numpy as np
 
-from .windows import adaptive, areas, counts, sliding
+from .windows import adaptive, areas, axes, counts, elements, repeat_last, sliding, winner_dtype
 
 
 def max_forward(x, window):
-    """y and indices (int64), both (N, C, P, Q), of x (N, C, H, W)."""
-    return _maxima(x, *sliding(x.shape[2:], window))
+    """y and winners, both (N, C, P, Q), of x (N, C, H, W)."""
+    rows, columns = axes(x.shape[2:], window)
+    R, S = len(repeat_last(rows)), len(repeat_last(columns))
+    y = np.empty((*x.shape[:2], len(rows), len(columns)), x.dtype)
+    winners = np.empty(y.shape, winner_dtype(R * S))
+    for p, row in enumerate(rows):
+        for q, column in enumerate(columns):
+            seen = x[:, :, row, column]
+            height, width = seen.shape[2:]
+            seen = seen.reshape(*x.shape[:2], height * width)
+            last_nan = seen.shape[2] - 1 - np.isnan(seen[:, :, ::-1]).argmax(-1)
+            winner = np.where(np.isnan(seen).any(-1), last_nan, seen.argmax(-1))
+            y[:, :, p, q] = np.take_along_axis(seen, winner[:, :, None], 2)[:, :, 0]
+            winners[:, :, p, q] = winner // width * S + winner % width
+    return y, winners
 
 
 def adaptive_max_forward(x, output_size):
-    """y and indices (int64), both (N, C, P, Q) with (P, Q) = output_size."""
-    return _maxima(x, *adaptive(x.shape[2:], output_size))
+    """The same with windows that depend on the sizes; (P, Q) = output_size. The other functions take output_size for their window."""
+    return max_forward(x, tuple(output_size))
 
 
-def max_backward(dy, indices, x_shape):
+def max_indices(winners, image, window):
+    """(N, C, P, Q), int64: h*W + w of the winners in an image of (H, W)."""
+    N, C, P, Q = winners.shape
+    seen = elements(image, window)
+    return seen[winners.reshape(N, C, P * Q), np.arange(P * Q)].astype(np.int64).reshape(winners.shape)
+
+
+def max_backward(dy, winners, x_shape, window):
     """dx (N, C, H, W): every dy (N, C, P, Q) added to the element that won its window."""
     N, C, H, W = x_shape
     dx = np.zeros((N * C, H * W), dy.dtype)
     P, Q = dy.shape[2:]
-    np.add.at(dx, (np.arange(N * C)[:, None], indices.reshape(N * C, P * Q)), dy.reshape(N * C, P * Q))
+    indices = max_indices(winners, (H, W), window).reshape(N * C, P * Q)
+    np.add.at(dx, (np.arange(N * C)[:, None], indices), dy.reshape(N * C, P * Q))
     return dx.reshape(x_shape)
 
 
-def max_gather(x, indices):
-    """x at the indices of max_forward: (N, C, P, Q)."""
+def max_gather(x, winners, window):
+    """x where the winners of max_forward are: (N, C, P, Q)."""
     N, C, H, W = x.shape
-    P, Q = indices.shape[2:]
-    return np.take_along_axis(x.reshape(N, C, H * W), indices.reshape(N, C, P * Q), axis=2).reshape(indices.shape)
+    P, Q = winners.shape[2:]
+    indices = max_indices(winners, (H, W), window).reshape(N, C, P * Q)
+    return np.take_along_axis(x.reshape(N, C, H * W), indices, axis=2).reshape(winners.shape)
 
 
 def avg_forward(x, window, count_include_pad=True, divisor=None):
@@ -45,8 +69,8 @@ def avg_forward(x, window, count_include_pad=True, divisor=None):
     return _means(x, *sliding(x.shape[2:], window), counts(x.shape[2:], window, count_include_pad, divisor))
 
 
-def avg_backward(dy, x_shape, window, count_include_pad=True, divisor=None):
-    """dx (N, C, H, W) from dy (N, C, P, Q)."""
+def avg_backward(dy, x_shape, window, count_include_pad=True, divisor=None, channels_last=False):
+    """dx (N, C, H, W) from dy (N, C, P, Q). channels_last: in that order even if dy has none (1 x 1)."""
     return _spread(dy, x_shape, *sliding(x_shape[2:], window), counts(x_shape[2:], window, count_include_pad, divisor))
 
 
@@ -56,26 +80,10 @@ def adaptive_avg_forward(x, output_size):
     return _means(x, rows, columns, areas(rows, columns))
 
 
-def adaptive_avg_backward(dy, x_shape):
-    """dx (N, C, H, W) from dy (N, C, P, Q)."""
+def adaptive_avg_backward(dy, x_shape, channels_last=False):
+    """dx (N, C, H, W) from dy (N, C, P, Q). channels_last: in that order even if dy has none (1 x 1)."""
     rows, columns = adaptive(x_shape[2:], dy.shape[2:])
     return _spread(dy, x_shape, rows, columns, areas(rows, columns))
-
-
-def _maxima(x, rows, columns):
-    N, C, H, W = x.shape
-    y = np.empty((N, C, len(rows), len(columns)), x.dtype)
-    indices = np.empty(y.shape, np.int64)
-    where = np.arange(H * W).reshape(H, W)
-    for p, row in enumerate(rows):
-        for q, column in enumerate(columns):
-            flat = where[row, column].reshape(-1)
-            seen = x[:, :, row, column].reshape(N, C, flat.size)
-            last_nan = flat.size - 1 - np.isnan(seen[:, :, ::-1]).argmax(-1)
-            winner = np.where(np.isnan(seen).any(-1), last_nan, seen.argmax(-1))
-            y[:, :, p, q] = np.take_along_axis(seen, winner[:, :, None], 2)[:, :, 0]
-            indices[:, :, p, q] = flat[winner]
-    return y, indices
 
 
 def _means(x, rows, columns, numbers):

@@ -6,7 +6,7 @@ differ only in their slices: of an axis of H elements, adaptive window p of P co
 """
 import numpy as np
 
-from ..window import positions
+from ..window import Window, positions
 
 
 def sliding(image, window):
@@ -19,6 +19,11 @@ def adaptive(image, output_size):
     """The same for windows that cut the image into output_size = (P, Q) parts, which overlap by one element where the division leaves a remainder."""
     _check(image)
     return [[slice(p * length // P, -(-(p + 1) * length // P), 1) for p in range(P)] for length, P in zip(image, output_size)]
+
+
+def axes(image, window):
+    """(rows, columns) of either kind: `window` is a Window that slides, or the (P, Q) of adaptive ones."""
+    return sliding(image, window) if isinstance(window, Window) else adaptive(image, window)
 
 
 def counts(image, window, count_include_pad=True, divisor=None):
@@ -43,19 +48,35 @@ def areas(rows, columns):
     return np.multiply.outer([row.stop - row.start for row in rows], [column.stop - column.start for column in columns])
 
 
-def elements(rows, columns, W):
+def elements(image, window):
     """(taps, P*Q): the elements h*W + w that each window sees, in row-major order. A window that sees fewer than others repeats the last in a row or column.
 
     uint32 is twice as fast to read as int64; it is enough for planes of 17 GB, and an unsigned index spares Numba the check for x[-1].
     """
-    h, w = _repeat_last(rows), _repeat_last(columns)  # (R, P), (S, Q)
-    return (h[:, None, :, None] * W + w[None, :, None, :]).astype(np.uint32).reshape(len(h) * len(w), len(rows) * len(columns))
+    h, w = map(repeat_last, axes(image, window))  # (R, P), (S, Q)
+    return (h[:, None, :, None] * image[1] + w[None, :, None, :]).astype(np.uint32).reshape(len(h) * len(w), h.shape[1] * w.shape[1])
 
 
-def _repeat_last(slices):
+def repeat_last(slices):
+    """(R, P): which element of the axis is under each tap of each window."""
     seen = [range(s.start, s.stop, s.step) for s in slices]
     longest = max(map(len, seen), default=1)
     return np.array([[axis[min(i, len(axis) - 1)] for axis in seen] for i in range(longest)], np.int64).reshape(longest, len(slices))
+
+
+def seen_by(length, slices):
+    """The other way round: starts (length + 1), windows and taps, so that element h is under tap taps[i] of windows[i] for starts[h] <= i < starts[h + 1]."""
+    pairs = [[] for _ in range(length)]
+    for p, s in enumerate(slices):
+        for r, h in enumerate(range(s.start, s.stop, s.step)):
+            pairs[h].append((p, r))
+    every = np.array([pair for element in pairs for pair in element], np.int64).reshape(-1, 2)
+    return np.cumsum([0, *map(len, pairs)]), every[:, 0].copy(), every[:, 1].copy()
+
+
+def winner_dtype(taps):
+    """The smallest integers that count the taps of a window."""
+    return np.dtype(np.uint8 if taps <= 256 else np.int32)
 
 
 def _check(image):

@@ -4,7 +4,8 @@ import pytest
 from kernel_checks import DTYPES, IMPLEMENTATIONS, assert_gradient, assert_same_bits_on_any_number_of_threads, in_poisoned_memory, layouts, stored
 from tolerance import close
 
-from tinycnn.kernels import backend
+from tinycnn.kernels import backend, memory
+from tinycnn.kernels.layout import from_nhwc, is_channels_last, nhwc
 from tinycnn.kernels.window import Window
 
 reference = backend("reference").pool
@@ -46,9 +47,9 @@ def pooled(pool, case, x, dy):
     """All that the kernels say to a case, by name."""
     answers, how = {}, CASES[case][1]
     forward = pool.adaptive_max_forward if case in ADAPTIVE else pool.max_forward
-    y, indices = forward(x, how)
+    y, winners = forward(x, how)
     dy = dy(y.shape).astype(x.dtype)
-    answers["max"], answers["indices"], answers["max dx"] = y, indices, pool.max_backward(dy, indices, x.shape)
+    answers["max"], answers["indices"], answers["max dx"] = y, pool.max_indices(winners, x.shape[2:], how), pool.max_backward(dy, winners, x.shape, how)
     if case in ADAPTIVE:
         answers["mean"], answers["mean dx"] = pool.adaptive_avg_forward(x, how), pool.adaptive_avg_backward(dy, x.shape)
     elif how.dilation == (1, 1):
@@ -113,17 +114,18 @@ def test_padding_is_minus_infinity(implementation):
     pool = backend(implementation).pool
     y, _ = pool.max_forward(np.full((1, 1, 3, 3), -5.0), Window((3, 3), (2, 2), (1, 1)))
     np.testing.assert_array_equal(y, np.full((1, 1, 2, 2), -5.0))
-    y, indices = pool.max_forward(np.full((1, 1, 3, 3), -np.inf), Window((3, 3), (2, 2), (1, 1)))
+    window = Window((3, 3), (2, 2), (1, 1))
+    y, winners = pool.max_forward(np.full((1, 1, 3, 3), -np.inf), window)
     np.testing.assert_array_equal(y, np.full((1, 1, 2, 2), -np.inf))
-    np.testing.assert_array_equal(indices[0, 0], [[0, 1], [3, 4]])
+    np.testing.assert_array_equal(pool.max_indices(winners, (3, 3), window)[0, 0], [[0, 1], [3, 4]])
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_which_of_equals_wins(implementation):
     """The first in row-major order: the upper one, although another is further left. Kills: comparing with >=; a search column by column."""
     x = np.array([[[[0.0, 7, 1], [7, 7, 2], [7, 0, 0]]]])
-    y, indices = backend(implementation).pool.max_forward(x, Window((3, 3)))
-    assert (y.item(), indices.item()) == (7, 1)
+    y, winners = backend(implementation).pool.max_forward(x, Window((3, 3)))
+    assert (y.item(), winners.item()) == (7, 1)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -134,10 +136,10 @@ def test_nan_wins(implementation, dtype):
     for place in range(4):
         x = np.array([1, np.inf, 3, 2], dtype)
         x[place] = np.nan
-        for y, indices in (pool.max_forward(x.reshape(1, 1, 2, 2), Window((2, 2))), pool.adaptive_max_forward(x.reshape(1, 1, 2, 2), (1, 1))):
-            assert np.isnan(y.item()) and indices.item() == place
-    _, indices = pool.max_forward(np.array([[[[np.nan, 1, np.nan], [0, np.nan, 2]]]], dtype), Window((2, 3)))
-    assert indices.item() == 4
+        for y, winners in (pool.max_forward(x.reshape(1, 1, 2, 2), Window((2, 2))), pool.adaptive_max_forward(x.reshape(1, 1, 2, 2), (1, 1))):
+            assert np.isnan(y.item()) and winners.item() == place
+    _, winners = pool.max_forward(np.array([[[[np.nan, 1, np.nan], [0, np.nan, 2]]]], dtype), Window((2, 3)))
+    assert winners.item() == 4
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
@@ -170,7 +172,7 @@ def test_cpu_against_reference_on_all_kinds_of_windows():
             assert str(other.value) == str(refusal)
             continue
         fitted += 1
-        for answer, truth in zip(cpu.max_forward(x, window), expected):
+        for answer, truth in zip((*cpu.max_forward(x, window), *cpu.max_forward(channels_last(x), window)), expected * 2):
             np.testing.assert_array_equal(answer, truth)
         include = bool(rng.integers(2))
         dy = rng.standard_normal(expected[0].shape)
@@ -187,10 +189,10 @@ def test_backward_is_the_adjoint(case, implementation):
     pool, how = backend(implementation).pool, CASES[case][1]
     rng = np.random.default_rng(0)
     x = rng.standard_normal(CASES[case][0])
-    y, indices = (pool.adaptive_max_forward if case in ADAPTIVE else pool.max_forward)(x, how)
+    y, winners = (pool.adaptive_max_forward if case in ADAPTIVE else pool.max_forward)(x, how)
     dy, other = rng.standard_normal(y.shape), rng.standard_normal(x.shape)
-    np.testing.assert_array_equal(pool.max_gather(x, indices), y)
-    pairs = [(pool.max_gather(other, indices), pool.max_backward(dy, indices, x.shape))]
+    np.testing.assert_array_equal(pool.max_gather(x, winners, how), y)
+    pairs = [(pool.max_gather(other, winners, how), pool.max_backward(dy, winners, x.shape, how))]
     if case in ADAPTIVE:
         pairs.append((pool.adaptive_avg_forward(other, how), pool.adaptive_avg_backward(dy, x.shape)))
     else:
@@ -208,31 +210,81 @@ def test_the_gradient_of_a_maximum(case, implementation):
     forward = pool.adaptive_max_forward if case in ADAPTIVE else pool.max_forward
     rng = np.random.default_rng(0)
     x = rng.permutation(np.prod(CASES[case][0])).reshape(CASES[case][0]) / 10
-    y, indices = forward(x, how)
+    y, winners = forward(x, how)
     dy = rng.standard_normal(y.shape)
-    assert_gradient(pool.max_backward(dy, indices, x.shape), lambda x: forward(x, how)[0], x, dy)
+    assert_gradient(pool.max_backward(dy, winners, x.shape, how), lambda x: forward(x, how)[0], x, dy)
 
 
 # ---------------------------------------------------------------------------------------------------------------------------------- arrays of all kinds
+
+
+def channels_last(array):
+    return from_nhwc(nhwc(array))
 
 
 def test_any_layout():
     """Kills: strides taken for those of a C-contiguous array."""
     cpu, window = backend("cpu").pool, Window((3, 2), (2, 1), (1, 1))
     x = np.random.default_rng(0).standard_normal((2, 3, 6, 5))
-    y, indices = cpu.max_forward(x, window)
-    for X, Y, I in zip(layouts(x), layouts(y), layouts(indices)):
-        for answer, expected in ((cpu.max_forward(X, window)[1], indices), (cpu.max_backward(Y, I, x.shape), cpu.max_backward(y, indices, x.shape)),
-                                 (cpu.max_gather(X, I), y), (cpu.avg_forward(X, window), cpu.avg_forward(x, window)),
-                                 (cpu.avg_backward(Y, x.shape, window), cpu.avg_backward(y, x.shape, window))):
+    y, winners = cpu.max_forward(x, window)
+    for X, Y, I in zip(layouts(x), layouts(y), layouts(winners)):
+        for answer, expected in ((cpu.max_forward(X, window)[1], winners), (cpu.max_backward(Y, I, x.shape, window), cpu.max_backward(y, winners, x.shape, window)),
+                                 (cpu.max_backward(Y, winners, x.shape, window), cpu.max_backward(y, winners, x.shape, window)),
+                                 (cpu.max_gather(X, I, window), y), (cpu.max_indices(I, (6, 5), window), cpu.max_indices(winners, (6, 5), window))):
             np.testing.assert_array_equal(answer, expected)
+        close(cpu.avg_forward(X, window), cpu.avg_forward(x, window), 6)
+        close(cpu.avg_backward(Y, x.shape, window), cpu.avg_backward(y, x.shape, window), 6)
 
 
-def test_the_same_bits_on_any_number_of_threads():
+@pytest.mark.parametrize("past_cache", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("C", [1, 3, 17, 64])
+@pytest.mark.parametrize("case", CASES)
+def test_channels_last(case, C, dtype, past_cache, monkeypatch):
+    """Every case with fewer channels than lanes, more, and whole vectors, among the numbers NaN. Results lie as x does.
+    Kills: a pixel, a tap or a vector off; the end of a row of channels; what lies behind it overwritten; an element that no window sees forgotten."""
+    monkeypatch.setattr(memory, "LARGE", 0 if past_cache else 1 << 60)
+    (N, _, H, W), how = CASES[case]
+    rng = np.random.default_rng(0)
+    x = np.round(2 * rng.standard_normal((N, C, H, W))).astype(dtype)
+    x[rng.random(x.shape) < 0.02] = np.nan
+    cpu, X = backend("cpu").pool, channels_last(x)
+    y, winners = reference.max_forward(x, how)
+    Y, Winners = cpu.max_forward(X, how)
+    np.testing.assert_array_equal(Y, y)
+    np.testing.assert_array_equal(cpu.max_indices(Winners, (H, W), how), reference.max_indices(winners, (H, W), how))
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    dx = cpu.max_backward(channels_last(dy), Winners, x.shape, how)
+    close(dx, reference.max_backward(dy, winners, x.shape, how), 20)
+    assert is_channels_last(Y) and is_channels_last(Winners)
+    x[np.isnan(x)] = 0
+    X = channels_last(x)
+    if case in ADAPTIVE:
+        pairs = [(cpu.adaptive_avg_forward(X, how), reference.adaptive_avg_forward(x, how)),
+                 (cpu.adaptive_avg_backward(channels_last(dy), x.shape, True), reference.adaptive_avg_backward(dy, x.shape))]
+    else:
+        pairs = [(cpu.avg_forward(X, how), reference.avg_forward(x, how)), (cpu.avg_backward(dy, x.shape, how, channels_last=True), reference.avg_backward(dy, x.shape, how))]
+    for answer, expected in pairs[:2 if case in ADAPTIVE or how.dilation == (1, 1) else 0]:
+        close(answer, expected, H * W)
+        assert is_channels_last(answer)
+
+
+@pytest.mark.parametrize("order", [lambda x: x, channels_last])
+def test_more_taps_than_a_byte_counts(order):
+    """Kills: a winner modulo 256."""
+    x, how = order(np.random.default_rng(0).standard_normal((1, 4, 20, 23))), Window((17, 19), (3, 2))
+    y, winners = reference.max_forward(x, how)
+    Y, Winners = backend("cpu").pool.max_forward(x, how)
+    np.testing.assert_array_equal(Winners, winners)
+    close(backend("cpu").pool.max_backward(Y, Winners, x.shape, how), reference.max_backward(y, winners, x.shape, how), 9)
+
+
+@pytest.mark.parametrize("order", [lambda x: x, channels_last])
+def test_the_same_bits_on_any_number_of_threads(order):
     """Kills (nearly always): two threads that add to one element."""
     cpu, window = backend("cpu").pool, Window((3, 3), (1, 1), (1, 1))
-    x = np.random.default_rng(0).standard_normal((3, 5, 9, 9)).astype(np.float32)
-    assert_same_bits_on_any_number_of_threads(lambda: (*cpu.max_forward(x, window), cpu.max_backward(x, cpu.max_forward(x, window)[1], x.shape),
+    x = order(np.random.default_rng(0).standard_normal((3, 5, 9, 9)).astype(np.float32))
+    assert_same_bits_on_any_number_of_threads(lambda: (*cpu.max_forward(x, window), cpu.max_backward(x, cpu.max_forward(x, window)[1], x.shape, window),
                                                        cpu.avg_forward(x, window), cpu.avg_backward(x, x.shape, window)))
 
 
@@ -241,10 +293,11 @@ def test_the_same_bits_on_any_number_of_threads():
 def test_empty_batches(implementation, shape):
     """Kills: a division by the number of planes, a reshape to -1."""
     pool, window = backend(implementation).pool, Window((2, 2), (2, 2))
-    y, indices = pool.max_forward(np.zeros(shape), window)
-    assert y.shape == indices.shape == (*shape[:2], 2, 2) and indices.dtype == np.int64
-    assert pool.max_backward(y, indices, shape).shape == shape
-    assert pool.max_gather(np.zeros(shape), indices).shape == y.shape
+    y, winners = pool.max_forward(np.zeros(shape), window)
+    indices = pool.max_indices(winners, shape[2:], window)
+    assert y.shape == winners.shape == indices.shape == (*shape[:2], 2, 2) and indices.dtype == np.int64
+    assert pool.max_backward(y, winners, shape, window).shape == shape
+    assert pool.max_gather(np.zeros(shape), winners, window).shape == y.shape
     assert pool.avg_forward(np.zeros(shape), window).shape == y.shape
     assert pool.avg_backward(y, shape, window).shape == shape
     assert pool.adaptive_avg_forward(np.zeros(shape), (1, 3)).shape == pool.adaptive_max_forward(np.zeros(shape), (1, 3))[0].shape == (*shape[:2], 1, 3)

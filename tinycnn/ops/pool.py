@@ -5,107 +5,118 @@ so its backward is its adjoint, whose backward is average pooling. Neither needs
 """
 from ..autograd import Function
 from ..kernels.window import Window
-from ..tensor import Tensor
+from ..tensor import Tensor, channels_last
 from .common import pair
 
 
 class MaxPool2d(Function):
-    """(y, indices): the largest of each window, and where it was (h * W + w)."""
+    """(y, winners): the largest of each window, and as which of its elements it was seen (a byte; `indices` says where that is)."""
 
     def forward(ctx, x, window):
-        y, indices = ctx.kernels.pool.max_forward(x.array, window)
-        return keep_winners(ctx, x, y, indices)
+        y, winners = ctx.kernels.pool.max_forward(x.array, window)
+        return keep_winners(ctx, x, y, winners, window)
 
     def backward(ctx, dy, _):
-        indices, = ctx.saved_tensors
-        return Scatter.apply(dy, indices, ctx.shape), None
+        winners, = ctx.saved_tensors
+        return Scatter.apply(dy, winners, ctx.shape, ctx.window), None
 
 
 class AdaptiveMaxPool2d(Function):
     """The same with windows that depend on the sizes."""
 
     def forward(ctx, x, output_size):
-        y, indices = ctx.kernels.pool.adaptive_max_forward(x.array, output_size)
-        return keep_winners(ctx, x, y, indices)
+        y, winners = ctx.kernels.pool.adaptive_max_forward(x.array, output_size)
+        return keep_winners(ctx, x, y, winners, output_size)
 
     def backward(ctx, dy, _):
-        indices, = ctx.saved_tensors
-        return Scatter.apply(dy, indices, ctx.shape), None
+        winners, = ctx.saved_tensors
+        return Scatter.apply(dy, winners, ctx.shape, ctx.window), None
 
 
-def keep_winners(ctx, x, y, indices):
-    ctx.shape = x.shape
-    ctx.save_for_backward(Tensor(indices, x.device))
-    return y, indices
+def keep_winners(ctx, x, y, winners, window):
+    ctx.shape, ctx.window = x.shape, window
+    ctx.save_for_backward(Tensor(winners, x.device))
+    return y, winners
 
 
 class Scatter(Function):
     """dx: zeros, with every dy added where its window's largest element was."""
 
-    def forward(ctx, dy, indices, x_shape):
-        ctx.save_for_backward(indices)
-        return ctx.kernels.pool.max_backward(dy.array, indices.array, x_shape)
+    def forward(ctx, dy, winners, x_shape, window):
+        ctx.window = window
+        ctx.save_for_backward(winners)
+        return ctx.kernels.pool.max_backward(dy.array, winners.array, x_shape, window)
 
     def backward(ctx, ddx):
-        indices, = ctx.saved_tensors
-        return Gather.apply(ddx, indices), None, None
+        winners, = ctx.saved_tensors
+        return Gather.apply(ddx, winners, ctx.window), None, None, None
 
 
 class Gather(Function):
     """The elements that won, from another image."""
 
-    def forward(ctx, x, indices):
-        ctx.shape = x.shape
-        ctx.save_for_backward(indices)
-        return ctx.kernels.pool.max_gather(x.array, indices.array)
+    def forward(ctx, x, winners, window):
+        ctx.shape, ctx.window = x.shape, window
+        ctx.save_for_backward(winners)
+        return ctx.kernels.pool.max_gather(x.array, winners.array, window)
 
     def backward(ctx, dy):
-        indices, = ctx.saved_tensors
-        return Scatter.apply(dy, indices, ctx.shape), None
+        winners, = ctx.saved_tensors
+        return Scatter.apply(dy, winners, ctx.shape, ctx.window), None, None
+
+
+def with_indices(x, y, winners, window):
+    """(y, indices): where the winners are, as h * W + w."""
+    return y, Tensor(x.device.kernels.pool.max_indices(winners.array, x.shape[2:], window), x.device)
 
 
 class AvgPool2d(Function):
     """The mean of each window."""
 
     def forward(ctx, x, window, count_include_pad, divisor):
-        ctx.shape, ctx.options = x.shape, (window, count_include_pad, divisor)
+        ctx.shape, ctx.options, ctx.last = x.shape, (window, count_include_pad, divisor), is_channels_last(x)
         return ctx.kernels.pool.avg_forward(x.array, window, count_include_pad, divisor)
 
     def backward(ctx, dy):
-        return AvgPool2dGrad.apply(dy, ctx.shape, *ctx.options), None, None, None
+        return AvgPool2dGrad.apply(dy, ctx.shape, *ctx.options, ctx.last), None, None, None
 
 
 class AvgPool2dGrad(Function):
     """dx: every dy in equal shares to the elements of its window."""
 
-    def forward(ctx, dy, x_shape, window, count_include_pad, divisor):
+    def forward(ctx, dy, x_shape, window, count_include_pad, divisor, last):
         ctx.options = window, count_include_pad, divisor
-        return ctx.kernels.pool.avg_backward(dy.array, x_shape, window, count_include_pad, divisor)
+        return ctx.kernels.pool.avg_backward(dy.array, x_shape, window, count_include_pad, divisor, last)
 
     def backward(ctx, ddx):
-        return AvgPool2d.apply(ddx, *ctx.options), None, None, None, None
+        return AvgPool2d.apply(ddx, *ctx.options), None, None, None, None, None
 
 
 class AdaptiveAvgPool2d(Function):
     """The mean of each of P x Q windows that cover the image."""
 
     def forward(ctx, x, output_size):
-        ctx.shape = x.shape
+        ctx.shape, ctx.last = x.shape, is_channels_last(x)
         return ctx.kernels.pool.adaptive_avg_forward(x.array, output_size)
 
     def backward(ctx, dy):
-        return AdaptiveAvgPool2dGrad.apply(dy, ctx.shape), None
+        return AdaptiveAvgPool2dGrad.apply(dy, ctx.shape, ctx.last), None
 
 
 class AdaptiveAvgPool2dGrad(Function):
     """dx: every dy in equal shares to the elements of its window."""
 
-    def forward(ctx, dy, x_shape):
+    def forward(ctx, dy, x_shape, last):
         ctx.output_size = dy.shape[2:]
-        return ctx.kernels.pool.adaptive_avg_backward(dy.array, x_shape)
+        return ctx.kernels.pool.adaptive_avg_backward(dy.array, x_shape, last)
 
     def backward(ctx, ddx):
-        return AdaptiveAvgPool2d.apply(ddx, ctx.output_size), None
+        return AdaptiveAvgPool2d.apply(ddx, ctx.output_size), None, None
+
+
+def is_channels_last(x):
+    """Whether x lies so and not contiguously as well. The gradient shall lie as x did, but a mean of 1 x 1 elements does not say how."""
+    return x.is_contiguous(channels_last) and not x.is_contiguous()
 
 
 # ---- the functions, with PyTorch's names and signatures
@@ -116,8 +127,9 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     Padding is minus infinity. stride: the window's size unless given. ceil_mode: leftover elements get a window of their own.
     """
     check_images("max_pool2d", x)
-    y, indices = MaxPool2d.apply(x, pooling_window("max_pool2d", kernel_size, stride, padding, dilation, ceil_mode))
-    return (y, indices) if return_indices else y
+    window = pooling_window("max_pool2d", kernel_size, stride, padding, dilation, ceil_mode)
+    y, winners = MaxPool2d.apply(x, window)
+    return with_indices(x, y, winners, window) if return_indices else y
 
 
 def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
@@ -133,8 +145,9 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
 
 def adaptive_max_pool2d(x, output_size, return_indices=False):
     """The largest of each of P x Q windows, window p from floor(p*H/P) to ceil((p+1)*H/P). output_size: a number, (P, Q), None for an extent that stays."""
-    y, indices = AdaptiveMaxPool2d.apply(x, adaptive_size("adaptive_max_pool2d", x, output_size))
-    return (y, indices) if return_indices else y
+    size = adaptive_size("adaptive_max_pool2d", x, output_size)
+    y, winners = AdaptiveMaxPool2d.apply(x, size)
+    return with_indices(x, y, winners, size) if return_indices else y
 
 
 def adaptive_avg_pool2d(x, output_size):
