@@ -25,6 +25,7 @@ ALGORITHMS = {
     "direct": "direct",
     "im2col": "im2col",
     "implicit": "implicit",
+    "winograd": "winograd",
 }
 
 

@@ -37,17 +37,17 @@ from .workspace import workspace
 
 NAME = "implicit"
 RATE = 150e9  # FLOP/s of one core
+MOVE = 0.3e-9  # seconds to copy or pack an element
+TILE, LIST = 20e-9, 5e-9  # seconds to begin a tile, and to list a pixel
 
 
 def cost(form, n, geometry, dtype):
-    """The products, with lanes and rows that are not used, and the copy."""
-    filters, depth = (n.K, n.C) if form == "forward" else (n.C, n.K)
-    used = -(-filters // n.G // 16) * 16 * n.G / filters
-    copied = n.N * n.H * n.W * n.C * (0 if n.R * n.S == 1 else 0.3e-9)
-    if form == "weight_grad":
-        used = -(-n.K // n.G // 16) * 16 * n.G / n.K
-        copied += n.N * n.P * n.Q * n.K * 0.3e-9
-    return (n.flops * used / RATE + copied) * (dtype.itemsize / 4) + 20e-6
+    """The products, with lanes that are not used; the copy; and for each group beginning its tiles and listing its pixels."""
+    filters = n.C if form == "input_grad" else n.K
+    used = parts(filters // n.G, 16) * 16 * n.G / filters
+    moved = n.N * (n.H * n.W * n.C * (n.R * n.S > 1) + n.P * n.Q * n.K * (form == "weight_grad")) * MOVE
+    pixels = n.N * n.G * (n.H * n.W if form == "input_grad" else n.P * n.Q)
+    return (n.flops * used / RATE + moved) * (dtype.itemsize / 4) + pixels * (LIST + TILE / ROWS * parts(filters // n.G, 32)) + 20e-6
 
 
 def scratch(form, n, geometry):
@@ -64,8 +64,7 @@ def scratch(form, n, geometry):
 
 def pack(w, x_shape, geometry):
     """Filters (K, C/G, R, S) in the order in which forward meets them: for each group, panels of 32 filters, in each (tap, channel, filter)."""
-    K, C, R, S = w.shape
-    return pack_filters(w, geometry.groups, np.arange(R * S), columns="filters")
+    return pack_filters(w, geometry.groups, np.arange(w.shape[2] * w.shape[3]), columns="filters")
 
 
 def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
@@ -189,6 +188,7 @@ def _correlate_block(task, x, w, bias, add, relu, y, y0, p, shifts, mine):
     pixels = images * rows * p.columns
     read, write = np.empty(pixels, np.int64), np.empty(pixels, np.int64)
     list_pixels(image, images, row, rows, g, p, read, write)
+    residual = write // p.pixel * (p.filters * p.groups) if add.size else write
     if not p.in_place and shifts.size:
         copy_block(x, image, images, row, rows, g, p, mine)
     for first in range(k, min(k + some, p.filters), panel_width(w)):
@@ -198,13 +198,13 @@ def _correlate_block(task, x, w, bias, add, relu, y, y0, p, shifts, mine):
         k0, b0 = y0 + g * p.filters + first, g * ((p.filters + 31) // 32 * 32) + first
         source = x if p.in_place else mine
         if width > lanes(w):
-            _panel(zero_tile(w, ROWS, VECTORS), source, read, shifts, p.run, w, w0, width, bias, b0, add, k0 - y0, relu, y, k0, write, columns)
+            _panel(zero_tile(w, ROWS, VECTORS), source, read, shifts, p.run, w, w0, width, bias, b0, add, residual, k0 - y0, relu, y, k0, write, columns)
         else:
-            _panel(zero_tile(w, ROWS, 1), source, read, shifts, p.run, w, w0, width, bias, b0, add, k0 - y0, relu, y, k0, write, columns)
+            _panel(zero_tile(w, ROWS, 1), source, read, shifts, p.run, w, w0, width, bias, b0, add, residual, k0 - y0, relu, y, k0, write, columns)
 
 
 @jit
-def _panel(nothing, x, read, shifts, run, w, w0, width, bias, b0, add, a0, relu, y, y0, write, columns):
+def _panel(nothing, x, read, shifts, run, w, w0, width, bias, b0, add, residual, a0, relu, y, y0, write, columns):
     """A panel of filters on all pixels of a block, tile by tile. nothing: a tile of zeros."""
     last = len(read) - 1
     for o in range(0, len(read), ROWS):
@@ -214,14 +214,13 @@ def _panel(nothing, x, read, shifts, run, w, w0, width, bias, b0, add, a0, relu,
             for j in range(shifts[t], shifts[t] + run):
                 tile = add_outer_at(tile, x, places, j, w, row)
                 row += width
-        places = places_of(nothing, write, o, last)
         if bias.size:
             tile = add_row(tile, bias, b0)
         if add.size:
-            tile = add_stored_at(tile, add, places, a0, columns)
+            tile = add_stored_at(tile, add, places_of(nothing, residual, o, last), a0, columns)
         if relu:
             tile = clamp_tile(tile)
-        store_tile_at(tile, y, places, y0, columns)
+        store_tile_at(tile, y, places_of(nothing, write, o, last), y0, columns)
 
 
 @jit

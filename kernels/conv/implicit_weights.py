@@ -70,7 +70,7 @@ def weight_plan(n, geometry):
 
 def scratch(n, geometry):
     """A row for each thread, and the partial sums."""
-    p, share, where = weight_plan(n, geometry)
+    _, share, where = weight_plan(n, geometry)
     return (share.copied + share.packed + share.sums) * numba.get_num_threads() + (share.splits * n.K * len(where) if share.splits > 1 else 0)
 
 

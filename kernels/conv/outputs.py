@@ -11,9 +11,10 @@ def target(out, shape, dtype):
     if out is None:
         memory = np.empty((N, P, Q, K), dtype)
         return from_nhwc(memory), memory.reshape(-1), 0, K
+    if out.size == 0:
+        return out, np.empty(0, dtype), 0, K
     pixel = out.strides[3] // out.itemsize if Q > 1 else out.strides[2] // out.itemsize if P > 1 else out.strides[0] // out.itemsize if N > 1 else K
     wanted = tuple(step * out.itemsize for step in (P * Q * pixel, 1, Q * pixel, pixel))
     if out.shape != shape or any(s != w for s, w, length in zip(out.strides, wanted, shape) if length > 1):
         raise ValueError(f"convolution: out must be some channels of a channels-last array, of shape {shape}; it has shape {out.shape}, strides {out.strides}")
-    extent = (N * P * Q - 1) * pixel + K if out.size else 0
-    return out, np.asarray(Memory(out, extent)), 0, pixel
+    return out, np.asarray(Memory(out, (N * P * Q - 1) * pixel + K)), 0, pixel

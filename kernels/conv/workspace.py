@@ -18,10 +18,16 @@ def workspace(elements, dtype):
     row = max(1, -(-elements * dtype.itemsize // LINE)) * LINE
     before = numba.get_num_threads()
     threads = max(1, min(before, SCRATCH // row))
-    memory = np.empty(threads * row + LINE, np.uint8)
-    first = -memory.ctypes.data % LINE
+    memory = aligned(threads * row // dtype.itemsize, dtype)
     numba.set_num_threads(threads)
     try:
-        yield memory[first:first + threads * row].view(dtype).reshape(threads, row // dtype.itemsize)
+        yield memory.reshape(threads, row // dtype.itemsize)
     finally:
         numba.set_num_threads(before)
+
+
+def aligned(elements, dtype):
+    """A new array that begins at the beginning of a cache line."""
+    memory = np.empty(elements * dtype.itemsize + LINE, np.uint8)
+    first = -memory.ctypes.data % LINE
+    return memory[first:first + elements * dtype.itemsize].view(dtype)

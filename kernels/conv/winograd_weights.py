@@ -1,0 +1,171 @@
+"""The weight gradient by Winograd's method: the adjoint of each step of winograd.py, in the reverse order. 3x3 and 5x5 filters of stride 1, channels-last memory.
+
+    V[i] (T, C)   =  B^T D B                          as in the forward pass
+    Z[i] (T, K)   =  A dY A^T                         the adjoint of turning M into Y
+    dU[i] (C, K)  =  V[i]^T @ Z[i]                    summed over all tiles of all images
+    dW            =  G^T dU G                         once, at the end
+
+It is exact: not an approximation of the gradient, but the gradient of what forward computes, up to rounding.
+
+**Caches**, as in the forward pass. If dU is small (64 channels by 64 filters), each thread has one of its own and takes *blocks* of tiles, whose V and Z stay in its
+second-level cache, through the first three steps; tiles are shared out in a fixed number of splits, whose sums are then added in order. If it is large, a chunk of
+tiles goes through the steps in *phases*, and in the third the threads share out the places and channels of the one dU.
+
+**Napkin**, F(4x4, 3x3): 2*N*K*C*P*Q * 36/16 FLOPs, a quarter of the definition's; V and Z are written and read once, dU is read and written once a block or chunk.
+"""
+
+import numba
+import numpy as np
+from numba import get_thread_id, prange
+
+from ..layout import nhwc
+from ..matmul.block import panel_width, whole_vectors
+from ..matmul.panels import multiply_panels
+from ..runtime import jit
+from ..simd.vector import lanes
+from .correlation import parts
+from .sizes import sizes
+from .winograd import copy_square, forward_tiling, input_tiles, whole
+from .winograd_transform import constant_of, transform
+from .workspace import aligned, workspace
+
+OWN = 256 << 10  # elements of a dU that each thread has for itself
+BLOCK = 220 << 10  # elements of V and Z of a block: with dU they stay in the second-level cache
+CHUNK = 6 << 20  # elements of V and Z of a chunk
+MOST = 9 << 20  # elements of dU
+SPLITS = 16  # of the tiles, if threads have a dU each
+PIECES = 32  # of a chunk, for threads to share out
+SHARE = 64  # channels of dU that a thread computes at once
+
+
+def sum_size(tiling):
+    """Elements of dU."""
+    return tiling.SIZE ** 2 * tiling.C * whole(tiling.K)
+
+
+def tiles_at_once(tiling):
+    """(splits, tiles of a block), or (0, tiles of a chunk) for phases."""
+    each = tiling.SIZE ** 2 * (whole(tiling.C) + whole(tiling.K))
+    if sum_size(tiling) <= OWN:
+        block = max(8, min(64, BLOCK // each))
+        return max(1, min(SPLITS, parts(tiling.tiles, block))), block
+    return 0, max(8, parts(tiling.tiles, max(1, parts(tiling.tiles, max(64, CHUNK // each)))))
+
+
+def scratch(n, geometry):
+    """V and Z of every thread's block, or of a chunk, and dU."""
+    tiling = forward_tiling(n, geometry, form="weight_grad")
+    splits, block = tiles_at_once(tiling)
+    return scratch_of(tiling, block) * (numba.get_num_threads() if splits else 1) + max(1, splits) * sum_size(tiling)
+
+
+def scratch_of(tiling, block):
+    """Elements of V, Z, and a tile at the border."""
+    return tiling.SIZE ** 2 * ((block + 1) * (whole(tiling.C) + whole(tiling.K)) + 32)
+
+
+def weight_grad(dy, x, w_shape, geometry):
+    """dw (K, C/groups, R, S) from dy (N, K, P, Q) and x (N, C, H, W)."""
+    n = sizes(x.shape, w_shape, geometry)
+    tiling = forward_tiling(n, geometry, form="weight_grad")
+    splits, block = tiles_at_once(tiling)
+    dw = np.empty(w_shape, x.dtype)
+    x, dy = nhwc(x).reshape(-1), nhwc(dy).reshape(-1)
+    sums = aligned(max(1, splits) * sum_size(tiling), x.dtype)
+    with workspace(scratch_of(tiling, block if splits else 0), x.dtype) as memory:
+        shared = memory[0] if splits else aligned(scratch_of(tiling, block), x.dtype)
+        for g in range(n.G):
+            if splits:
+                _in_blocks(tiling, x, g * tiling.C, dy, g * tiling.K, sums, splits, block, memory)
+            else:
+                _in_phases(tiling, x, g * tiling.C, dy, g * tiling.K, sums, block, shared, memory)
+            _finish(tiling, sums, max(1, splits), dw.reshape(-1), g * tiling.K * tiling.C * n.R * n.S)
+    return dw
+
+
+@jit(parallel=True)
+def _in_blocks(form, x, x0, dy, dy0, sums, splits, block, scratch):
+    """Each split's sum over its tiles, block by block, by one thread."""
+    tiles, places = form.images * form.down * form.across, constant_of(form, "SIZE") ** 2
+    C, K = whole_vectors(form.C, x), whole_vectors(form.K, x)
+    v_plane, z_plane, plane = block * C + 16, block * K + 16, form.C * K
+    for number in prange(splits):
+        split, mine = np.int64(number), scratch[get_thread_id()]
+        edge, v, z = mine[:places * max(C, K)], mine[places * max(C, K):places * (max(C, K) + v_plane)], mine[places * (max(C, K) + v_plane):]
+        begin, end = tiles * split // splits, tiles * (split + 1) // splits
+        sums[split * places * plane:(split + 1) * places * plane] = 0
+        for first in range(begin, end, block):
+            count = min(block, end - first)
+            input_tiles(form, first, first + count, x, x0, edge, v, 0, C, v_plane)
+            gradient_tiles(form, first, first + count, dy, dy0, edge, z, 0, 0, count, z_plane)
+            for i in range(places):
+                multiply_panels(form.C, form.K, count, v, i * v_plane, 1, C, z, i * z_plane, sums, (split * places + i) * plane, K, True)
+
+
+@jit(parallel=True)
+def _in_phases(form, x, x0, dy, dy0, sums, chunk, shared, scratch):
+    """Chunk by chunk, all threads together: transform, multiply."""
+    tiles, places = form.images * form.down * form.across, constant_of(form, "SIZE") ** 2
+    C, K = whole_vectors(form.C, x), whole_vectors(form.K, x)
+    v_plane, z_plane, plane = chunk * C + 16, chunk * K + 16, form.C * K
+    v, z = shared[:places * v_plane], shared[places * v_plane:]
+    if tiles == 0:
+        sums[:] = 0
+    for first in range(0, tiles, chunk):
+        count = min(chunk, tiles - first)
+        pieces = min(count, PIECES)
+        for piece in prange(pieces):
+            begin, end = count * np.int64(piece) // pieces, count * (np.int64(piece) + 1) // pieces
+            edge = scratch[get_thread_id()]
+            input_tiles(form, first + begin, first + end, x, x0, edge, v, begin * C, C, v_plane)
+            gradient_tiles(form, first + begin, first + end, dy, dy0, edge, z, 0, begin, count, z_plane)
+        shares = (form.C + SHARE - 1) // SHARE
+        for task in prange(places * shares):
+            i, c = np.int64(task) // shares, np.int64(task) % shares * SHARE
+            multiply_panels(min(SHARE, form.C - c), form.K, count, v, i * v_plane + c, 1, C, z, i * z_plane, sums, i * plane + c * K, K, first > 0)
+
+
+@jit
+def gradient_tiles(form, first, end, dy, dy0, edge, z, z0, before, count, plane):
+    """Z of the tiles from `first` to `end`, in panels of `count` tiles, of which `before` precede the first: ready to be multiplied."""
+    n, m, L, W = constant_of(form, "SIZE"), constant_of(form, "OUTPUTS"), lanes(dy), panel_width(dy)
+    row, pixel = whole_vectors(form.K, dy), form.target_pixel
+    for t in range(first, end):
+        image, top, left = t // (form.down * form.across), t // form.across % form.down * m, t % form.across * m
+        at = dy0 + ((image * form.P + top) * form.Q + left) * pixel
+        inside = top + m <= form.P and left + m <= form.Q and form.K % L == 0
+        if not inside:
+            copy_square(dy, at, form.Q * pixel, pixel, form.K, top, left, form.P, form.Q, m, edge, row)
+        for k in range(0, form.K, L):
+            panel = k - k % W
+            width = whole_vectors(min(W, form.K - panel), dy)
+            into = z0 + panel * count + (before + t - first) * width + k - panel
+            if inside:
+                transform(form, "output_grad", dy, at + k, form.Q * pixel, pixel, z, into, n * plane, plane)
+            else:
+                transform(form, "output_grad", edge, k, m * row, row, z, into, n * plane, plane)
+
+
+@jit(parallel=True)
+def _finish(form, sums, splits, dw, w0):
+    """dW = G^T dU G, where dU is the sum of the splits' shares."""
+    for c in prange(form.C):
+        _finish_channel(form, sums, splits, np.int64(c), dw, w0)
+
+
+@jit
+def _finish_channel(form, sums, splits, c, dw, w0):
+    n, R, L = constant_of(form, "SIZE"), constant_of(form, "TAPS"), lanes(sums)
+    K = whole_vectors(form.K, sums)
+    plane = form.C * K
+    for other in range(1, splits):
+        for i in range(n * n):
+            at = i * plane + c * K
+            for k in range(K):
+                sums[at + k] += sums[other * n * n * plane + at + k]
+    square = np.empty(R * R * L, sums.dtype)
+    for k in range(0, form.K, L):
+        transform(form, "filter_grad", sums, c * K + k, n * plane, plane, square, 0, R * L, L)
+        for lane in range(min(L, form.K - k)):
+            for tap in range(R * R):
+                dw[w0 + ((k + lane) * form.C + c) * R * R + tap] = square[tap * L + lane]
