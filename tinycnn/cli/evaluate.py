@@ -47,12 +47,13 @@ def _probabilities(checkpoint, dataset, ten_crop, batch_size, workers, quiet):
     """(probabilities, labels) of one network."""
     from tqdm import tqdm
 
+    from .. import fuse
     from ..data import DataLoader
     from ..train.build import make_transform, trained_model
     from ..train.evaluate import probabilities
     loader = DataLoader(dataset, batch_size, num_workers=workers, transform=make_transform(checkpoint.config, ten_crop=ten_crop))
     with tqdm(total=len(dataset), desc=str(checkpoint.path), unit="img", leave=False, disable=True if quiet else None) as bar:
-        return probabilities(trained_model(checkpoint), loader, bar.update)
+        return probabilities(fuse(trained_model(checkpoint), fallback=True), loader, bar.update)
 
 
 def _print_json(rows, images, ten_crop):

@@ -20,7 +20,7 @@ def predict(image, checkpoint, top, invert, as_json):
     tinycnn predict photo.jpg -c runs/resnet18-1
     tinycnn predict 7 -c runs/lenet5-1
     """
-    from .. import no_grad
+    from .. import fuse
     from ..train.build import make_transform, trained_model
     from ..train.checkpoint import load
     from ..train.evaluate import view_average
@@ -28,8 +28,7 @@ def predict(image, checkpoint, top, invert, as_json):
     config = loaded.config
     pixels, truth = _read(image, config)
     x = make_transform(config)(255 - pixels if invert else pixels)
-    with no_grad():
-        p = view_average(trained_model(loaded), _batch(x))[0]
+    p = view_average(fuse(trained_model(loaded), fallback=True), _batch(x))[0]
     order = p.argsort(kind="stable")[::-1][:top]
     if as_json:
         best = [{"class": config["classes"][k], "label": int(k), "probability": float(p[k])} for k in order]

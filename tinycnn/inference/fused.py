@@ -3,14 +3,16 @@ import threading
 from collections import OrderedDict
 from copy import deepcopy
 
+from ..autograd import no_grad
 from ..nn.module import Module
 from ..tensor import Tensor
+from ..tools.trace import Untraceable
 from .plan import Plan
 
 PLANS = 4  # for so many shapes of images plans are kept
 
 
-def fuse(model):
+def fuse(model, fallback=False):
     """A module that computes what model.eval() does, for inference alone and faster.
 
         fast = tinycnn.fuse(model)
@@ -23,11 +25,12 @@ def fuse(model):
     A plan is made when images of a shape come for the first time (the batch counts too); the plans of the last four shapes are kept. While one is made (some
     hundredths of a second) no other thread may compute; calls of the same fused module from several threads wait for each other.
 
-    Results do not require gradients. Models whose Python code looks at numbers, and operations that are not known, raise a ValueError when the first images come.
+    Results do not require gradients. Models whose Python code looks at numbers, and operations that are not known, raise a ValueError when the first images come;
+    with fallback=True they run as they are instead.
     """
     if not isinstance(model, Module):
         raise TypeError(f"fuse: the model must be a tinycnn.nn.Module, got {type(model).__name__}")
-    return model if isinstance(model, Fused) else Fused(model)
+    return model if isinstance(model, Fused) else Fused(model, fallback)
 
 
 class Fused(Module):
@@ -35,8 +38,10 @@ class Fused(Module):
 
     training = False
 
-    def __init__(self, model):
+    def __init__(self, model, fallback=False):
         super().__init__()
+        self.fallback = fallback
+        self.unfusable = None  # why
         hidden = self.__dict__  # the copy is no part of this module: nobody should train it, or expect that plans see it change
         hidden["model"] = deepcopy(model).eval()
         hidden["plans"] = OrderedDict()  # (shape, dtype, name of the kernel table): Plan, the last used at the end
@@ -45,6 +50,17 @@ class Fused(Module):
     def forward(self, x):
         if not isinstance(x, Tensor):
             raise TypeError(f"fused {type(self.model).__name__}: expected a tensor of images, got {type(x).__name__}; tinycnn.from_numpy makes one of an array")
+        if self.unfusable is None:
+            try:
+                return self._fused(x)
+            except Untraceable as error:
+                if not self.fallback:
+                    raise
+                self.unfusable = str(error)
+        with no_grad():
+            return self.model(x)
+
+    def _fused(self, x):
         key = x.array.shape, x.array.dtype.char, x.device.kernels.name
         with self.lock:
             plan = self.plans.get(key)
@@ -78,6 +94,8 @@ class Fused(Module):
         raise RuntimeError(f"fused {type(self.model).__name__}: convert the model that it was made from, and fuse it again")
 
     def __repr__(self):
+        if self.unfusable is not None:
+            return f"Fused({self.model!r},\nas it is: {self.unfusable})"
         if not self.plans:
             return f"Fused({type(self.model).__name__}, no plan before the first images)"
         return f"Fused({type(self.model).__name__})\n" + "\n".join(f"{plan!r}" for plan in self.plans.values())

@@ -13,6 +13,7 @@ import numpy as np
 from .describe import options
 
 WEIGHTED = ("conv", "linear")
+RECTIFYING = (*WEIGHTED, "batch_norm")
 
 
 class Step:
@@ -72,11 +73,11 @@ def folded(weights, norm, eps):
 
 
 def fuse_relus(steps, outputs):
-    """ReLU as the last thing that a convolution or linear layer does."""
+    """ReLU as the last thing that a convolution, a linear layer, or a batch norm by itself does."""
     def fuse(before, step):
         before.relu = True
         before.take(step)
-    return merged(steps, outputs, fuse, lambda step, before: step.op == "relu" and before.op in WEIGHTED)
+    return merged(steps, outputs, fuse, lambda step, before: step.op == "relu" and before.op in RECTIFYING)
 
 
 def merged(steps, outputs, merge, fits):

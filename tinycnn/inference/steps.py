@@ -44,10 +44,10 @@ def add(step, kernels, out):
 
 def batch_norm(step, kernels, out):
     """One that no convolution could take over."""
-    weight, bias, mean, var, eps = *map(step.weights.get, ("weight", "bias", "mean", "var")), step.options["eps"]
+    weight, bias, mean, var, eps, relu = *map(step.weights.get, ("weight", "bias", "mean", "var")), step.options["eps"], step.relu
     if mean is None:  # it has no statistics but those of the batch
-        return lambda x: kernels.norm.batch_forward(x, weight, bias, eps)[0]
-    return lambda x: kernels.norm.batch_inference(x, weight, bias, mean, var, eps)
+        return lambda x: kernels.norm.batch_forward(x, weight, bias, eps, relu)[0]
+    return lambda x: kernels.norm.batch_inference(x, weight, bias, mean, var, eps, relu)
 
 
 def lrn(step, kernels, out):
