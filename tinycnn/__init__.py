@@ -121,5 +121,15 @@ def get_num_threads():
     return get_num_threads()
 
 
+def set_autotune(on):
+    """Let measurements choose the algorithms of convolutions, or with False the model of their cost again.
+
+    Faster where the model errs; but then the choice, and with it the last bits of results, depends on the machine. Off unless TINYCNN_AUTOTUNE=1 is set. Each
+    problem is tried once; what was found is kept in the cache folder.
+    """
+    from .kernels.conv.autotune import set_autotune
+    set_autotune(on)
+
+
 def is_tensor(value):
     return isinstance(value, Tensor)

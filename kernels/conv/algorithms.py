@@ -10,13 +10,15 @@ Every algorithm is a module with the reference's three functions, in a form that
 
 The cheapest by that model is taken: a function of shape and dtype alone, so the choice (and with it every bit of the result) never depends on timing or on the
 number of threads. `explain` prints the model's figures. A caller overrules the model with `algorithm="direct"`, a user with TINYCNN_CONV=direct in the
-environment (which yields, where that algorithm cannot do the problem). A new algorithm is a new file and one line in the table.
+environment (which yields, where that algorithm cannot do the problem), and TINYCNN_AUTOTUNE=1 lets measurements decide (autotune.py).
+A new algorithm is a new file and one line in the table.
 """
 import os
 from functools import lru_cache
 from importlib import import_module
 from math import inf
 
+from . import autotune
 from .sizes import sizes
 from .tiles import FORMS
 
@@ -38,8 +40,10 @@ def algorithm_module(name):
 
 def choose(form, x_shape, w_shape, geometry, dtype, algorithm=None):
     """The module that computes `form` (one of FORMS)."""
-    chosen = _choose(form, tuple(x_shape), tuple(w_shape), geometry, dtype, algorithm, os.environ.get("TINYCNN_CONV"))
-    return algorithm_module(chosen)
+    x_shape, w_shape, preferred = tuple(x_shape), tuple(w_shape), os.environ.get("TINYCNN_CONV")
+    if autotune.autotune_enabled() and not (algorithm or preferred):
+        algorithm = autotune.fastest(form, x_shape, w_shape, geometry, dtype, map(algorithm_module, ALGORITHMS))
+    return algorithm_module(_choose(form, x_shape, w_shape, geometry, dtype, algorithm, preferred))
 
 
 @lru_cache(maxsize=4096)
