@@ -3,15 +3,16 @@ from setuptools import find_packages, setup
 
 engine = find_packages(include=["tinycnn", "tinycnn.*"])
 kernels = ["tinycnn.kernels"] + [f"tinycnn.kernels.{name}" for name in find_packages("kernels")]
+layer_sets = "tinycnn.bench.layer_sets"  # what `tinycnn bench conv` measures: in the repository benchmarks/layers
 
 setup(
     name="tinycnn",
     version="0.1.0",
     description="A convolutional-network engine from scratch: readable autograd, hand-written kernels, and the networks that made the field",
     python_requires=">=3.11",
-    packages=engine + kernels,
-    package_dir={"tinycnn": "tinycnn", "tinycnn.kernels": "kernels"},
-    package_data={"tinycnn": ["data/bundled/*"]},
+    packages=[*engine, *kernels, layer_sets],
+    package_dir={"tinycnn": "tinycnn", "tinycnn.kernels": "kernels", layer_sets: "benchmarks/layers"},
+    package_data={"tinycnn": ["data/bundled/*"], layer_sets: ["*.json"]},
     install_requires=[
         "numpy>=2.0",
         "numba>=0.61",
@@ -23,6 +24,7 @@ setup(
         "safetensors>=0.4",  # checkpoints
     ],
     extras_require={
+        "bench": ["torch>=2.6", "onnxruntime>=1.20", "onnx>=1.17", "openvino>=2024.6", "MNN>=3.0", "ncnn>=1.0.20241226"],  # who we are measured against
         "test": ["pytest>=8.0", "pytest-xdist>=3.5"],
         "lint": ["ruff==0.17.6"],
     },
