@@ -15,6 +15,7 @@ import numpy as np
 from numba import prange
 
 from .runtime import contiguous, jit
+from .simd.choose import put, take
 from .simd.tile import load_square, store_tile, transpose
 from .simd.vector import lanes
 
@@ -28,7 +29,14 @@ def is_channels_last(x):
 
 def nhwc(x):
     """x (N, C, H, W) as a C-contiguous array (N, H, W, C): a view if it lies channels-last, else a copy."""
-    return x.transpose(0, 2, 3, 1) if is_channels_last(x) else _turn(contiguous(x), *x.shape[:2], *x.shape[2:]).reshape(x.shape[0], *x.shape[2:], x.shape[1])
+    if is_channels_last(x):
+        return x.transpose(0, 2, 3, 1)
+    N, C, H, W = x.shape
+    if are_some_channels(x):
+        out = np.empty((N, H, W, C), x.dtype)
+        _close_gaps(*span(x), C, out.reshape(-1))
+        return out
+    return _turn(contiguous(x), N, C, H, W).reshape(N, H, W, C)
 
 
 def nchw(x):
@@ -42,6 +50,20 @@ def nchw(x):
 def from_nhwc(y):
     """An array (N, H, W, C) as what it stands for: a view (N, C, H, W)."""
     return y.transpose(0, 3, 1, 2)
+
+
+def are_some_channels(x):
+    """Whether x (N, C, H, W) is larger[:, a:b] of a channels-last array: pixels with gaps between them. So gradients come out of a concatenation."""
+    _, C, H, W = x.shape
+    pitch = x.strides[3]
+    return x.size > 0 and x.dtype.char in "fd" and x.strides == (H * W * pitch, x.itemsize, W * pitch, pitch) and pitch % x.itemsize == 0 and pitch > C * x.itemsize
+
+
+def span(x):
+    """(all that lies between the first and the last element of such an x, as a flat array; the number of elements from pixel to pixel)."""
+    N, C, H, W = x.shape
+    pitch = x.strides[3] // x.itemsize
+    return np.lib.stride_tricks.as_strided(x, ((N * H * W - 1) * pitch + C,), (x.itemsize,), writeable=False), pitch
 
 
 def empty(shape, dtype, like):
@@ -63,6 +85,15 @@ def _turn(x, N, rows, *columns):
     else:
         _transpose(x.reshape(-1), N, rows, columns, False, out)
     return out
+
+
+@jit(parallel=True)
+def _close_gaps(x, pitch, C, out):
+    pixels = out.size // C
+    for task in prange((pixels + TILE - 1) // TILE):
+        for pixel in range(task * TILE, min(pixels, (task + 1) * TILE)):
+            for c in range(0, C, lanes(out)):
+                put(out, pixel * C + c, C - c, False, take(x, pixel * pitch + c, C - c))
 
 
 @jit(parallel=True)

@@ -28,10 +28,13 @@ from .simd.vector import WIDTH
 
 USES = {  # the other folders that an operation's kernels import from, directly or through those
     "layout": ("simd",),
+    "elementwise": ("simd",),
+    "dropout": ("simd",),
     "matmul": ("simd",),
     "unfold": ("simd",),
     "conv": ("simd", "matmul", "unfold"),
     "cross_entropy": ("softmax",),
+    "activation": ("simd",),
     "norm": ("simd",),
     "pool": ("simd",),
 }

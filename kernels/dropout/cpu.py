@@ -3,15 +3,21 @@
 Nothing but x is read and nothing but y is written, 8 bytes an element in float32. A random word costs 10 rounds of two multiplications for four words; in vector
 instructions that is a few cycles an element. A tile of words is made first and compared after, so that both loops vectorise.
 
-Measured (16x64x56x56, float32, CPU time on one thread of an AMD EPYC with AVX-512, PyTorch 2.13 in brackets): 3.2 ms (41), a copy 0.7.
+The words are counted in logical order. In channels-last memory a tile is therefore made of PIXELS pixels with all their channels: for each channel the words of that
+many neighbours, and then, pixel by pixel, one word of each channel.
+
+Measured (float32, channels-last, two cores of an Intel Xeon (Sapphire Rapids, AVX-512) virtual machine; copy 23 GB/s; PyTorch 2.13 in brackets): 16x64x112x112
+23 ms (200), 16x192x28x28 2.4 (45).
 """
 import numpy as np
 from numba import prange
 
-from ..runtime import contiguous, jit
+from ..memory import empty, flat, lies_channels_last, ordered
+from ..runtime import jit
 from .reference import KEY_STEPS, MULTIPLIERS, ROUNDS, scale, threshold, words_of
 
 TILE = 1 << 12  # elements to a tile, a multiple of the 4 that share a counter
+PIXELS = 64  # to a tile of channels-last memory
 LOW, HIGH = np.uint64(0xFFFFFFFF), np.uint64(32)
 M0, M1 = (np.uint64(number) for number in MULTIPLIERS)
 STEP0, STEP1 = (np.uint64(number) for number in KEY_STEPS)
@@ -24,9 +30,15 @@ def mask(shape, p, seed, call):
 
 def forward(x, p, seed, call):
     """x / (1 - p) where kept, else 0. Linear in x, so the backward pass is forward(dy, p, seed, call)."""
-    y = np.empty(x.shape, x.dtype)
+    x = ordered(x)
+    y = empty(x.shape, x.dtype, x)
     counter_and_key = np.array([*words_of(call), *words_of(seed)], np.uint64)
-    _forward(contiguous(x).reshape(-1), np.uint64(threshold(p)), scale(p, x.dtype), x.dtype.type(0), counter_and_key, y.reshape(-1))
+    choice = np.uint64(threshold(p)), scale(p, x.dtype), x.dtype.type(0), counter_and_key
+    if lies_channels_last(x):
+        N, C, H, W = x.shape
+        _forward_channels_last(flat(x).reshape(N, H * W, C), *choice, flat(y).reshape(N, H * W, C))
+    else:
+        _forward(flat(x), *choice, flat(y))
     return y
 
 
@@ -37,6 +49,23 @@ def _forward(x, threshold, scale, zero, counter_and_key, y):
         _fill(words, np.uint64(tile * (TILE // 4)), counter_and_key)
         t = slice(tile * TILE, (tile + 1) * TILE)
         _drop(x[t], words, threshold, scale, zero, y[t])
+
+
+@jit(parallel=True)
+def _forward_channels_last(x, threshold, scale, zero, counter_and_key, y):
+    N, pixels, C = x.shape
+    tiles = (pixels + PIXELS - 1) // PIXELS
+    for tile in prange(N * tiles):
+        n, first = np.intp(tile // tiles), np.intp(tile % tiles * PIXELS)
+        count = min(PIXELS, pixels - first)
+        words = np.empty((C, PIXELS + 4), np.uint32)  # the first word wanted may be any of the four of its counter
+        for c in range(C):
+            start = (n * C + c) * pixels + first
+            _fill(words[c], np.uint64(start // 4), counter_and_key)
+        for i in range(count):
+            for c in range(C):
+                word = words[c, i + ((n * C + c) * pixels + first) % 4]
+                y[n, first + i, c] = x[n, first + i, c] * scale if word >= threshold else zero
 
 
 @jit

@@ -1,4 +1,4 @@
-"""Arithmetic element by element, with broadcasting. On the CPU, NumPy's ufuncs are both the specification and the kernel.
+"""Arithmetic element by element, with broadcasting: NumPy's ufuncs.
 
 Python scalars take the dtype of the array (NumPy's weak promotion): float32 stays float32. Each call reads its operands and writes its result once, and is bound by
 memory: 12 bytes for one addition of float32.
@@ -54,3 +54,8 @@ def copy(a, channels_last=False):
     if channels_last:
         return np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     return np.array(a, order="C")
+
+
+def concatenate(arrays, axis):
+    """One after another along `axis`."""
+    return np.concatenate(arrays, axis)

@@ -11,7 +11,8 @@ from ..memory import empty, empty_channels_last, flat, in_order_of, lies_channel
 from . import pixels, planes, windows
 from .reference import max_gather, max_indices
 
-__all__ = ["adaptive_avg_backward", "adaptive_avg_forward", "adaptive_max_forward", "avg_backward", "avg_forward", "max_backward", "max_forward", "max_gather", "max_indices"]
+__all__ = ["adaptive_avg_backward", "adaptive_avg_forward", "adaptive_max_forward", "avg_backward", "avg_forward", "max_backward", "max_forward",
+           "max_gather", "max_indices"]
 
 
 def max_forward(x, window):

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from kernel_checks import DTYPES, IMPLEMENTATIONS, assert_gradient, assert_same_bits_on_any_number_of_threads, in_poisoned_memory, layouts, stored
 
-from tinycnn.kernels import backend
+from tinycnn.kernels import backend, memory
+from tinycnn.kernels.layout import from_nhwc, is_channels_last, nhwc
 
 CASES = {"numbers": 0, "turning points": 1}
 
@@ -68,6 +69,25 @@ def test_more_than_one_tile():
     np.testing.assert_array_equal(kernels.relu_(x.copy()), reference.relu(x))
     np.testing.assert_array_equal(kernels.relu_backward(dy, x), reference.relu_backward(dy, x))
     assert_same_bits_on_any_number_of_threads(lambda: (kernels.relu(x), kernels.relu_(x.copy()), kernels.relu_backward(dy, x)))
+
+
+@pytest.mark.parametrize("past_cache", [False, True])
+def test_channels_last(past_cache, monkeypatch):
+    """Results lie as x and y do, also where dy does not, or is some channels of a larger array. Kills: elements paired in memory order; the wrong array's order."""
+    monkeypatch.setattr(memory, "LARGE", 0 if past_cache else 1 << 60)
+    kernels, reference = backend("cpu").activation, backend("reference").activation
+    rng = np.random.default_rng(0)
+    x, larger = rng.standard_normal((2, 19, 23, 29)), from_nhwc(nhwc(rng.standard_normal((2, 40, 23, 29))))
+    last = from_nhwc(nhwc(x))
+    for dy in (larger[:, 7:26], larger[:, 7:26].copy(), from_nhwc(nhwc(larger[:, 7:26]))):
+        for y in (x, last):
+            dx = kernels.relu_backward(dy, y)
+            np.testing.assert_array_equal(dx, reference.relu_backward(dy, y))
+            assert is_channels_last(dx) == is_channels_last(y)
+    y = kernels.relu(last)
+    np.testing.assert_array_equal(y, reference.relu(x))
+    assert is_channels_last(y) and kernels.relu_(last) is last
+    np.testing.assert_array_equal(last, y)
 
 
 def test_any_layout():

@@ -6,6 +6,7 @@ from tolerance import close
 
 from tinycnn.kernels import backend
 from tinycnn.kernels.dropout.reference import philox
+from tinycnn.kernels.layout import from_nhwc, is_channels_last, nhwc
 
 ONES = 0xFFFFFFFF
 # counter, key, words: the known answers for philox4x32-10 that come with the authors' Random123 library (kat_vectors). The third is made of the digits of pi.
@@ -91,6 +92,15 @@ def test_how_many_are_kept_and_where(p):
             assert (here != other).any()
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 17, 13, 31), (3, 5, 8, 16), (2, 2, 1, 3), (0, 3, 4, 4)])
+def test_channels_last(shape):
+    """Tiles that begin at each of the words of a counter, whole and not. Kills: the words of another channel or pixel; a result in another order."""
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    y = backend("cpu").dropout.forward(from_nhwc(nhwc(x)), 0.4, 3, 4)
+    np.testing.assert_array_equal(y, backend("reference").dropout.forward(x, 0.4, 3, 4))
+    assert is_channels_last(y)
+
+
 def test_any_layout():
     """The mask belongs to the logical index. Kills: random numbers handed out in memory order."""
     forward = backend("cpu").dropout.forward
@@ -105,3 +115,5 @@ def test_the_same_bits_on_any_number_of_threads():
     forward = backend("cpu").dropout.forward
     x = np.ones((5, 4099), np.float32)
     assert_same_bits_on_any_number_of_threads(lambda: forward(x, 0.5, 1, 2))
+    images = from_nhwc(nhwc(np.ones((3, 5, 20, 30), np.float32)))
+    assert_same_bits_on_any_number_of_threads(lambda: forward(images, 0.5, 1, 2))

@@ -51,3 +51,15 @@ def test_a_new_array_takes_the_order_of_another():
     assert empty((2, 7, 2, 2), x.dtype, x).flags.c_contiguous
     y = empty((2, 7, 2, 2), x.dtype, from_nhwc(nhwc(x)))
     assert y.shape == (2, 7, 2, 2) and is_channels_last(y) and not y.flags.c_contiguous
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [slice(0, 5), slice(3, 40), slice(17, 33), slice(39, 40)])
+def test_some_channels_of_a_channels_last_array(channels, dtype):
+    """What a concatenation hands back. Kills: the distance between pixels taken for the number of channels; the end of a pixel."""
+    x = from_nhwc(nhwc(numbers((3, 40, 21, 33), dtype)))[:, channels]
+    last = nhwc(x)
+    assert last.flags.c_contiguous
+    np.testing.assert_array_equal(last, x.transpose(0, 2, 3, 1))
+    for other in (x[:, :, ::2], x[:, ::-1], x[::2], x[:, :, :, 1:]):
+        np.testing.assert_array_equal(nhwc(other), other.transpose(0, 2, 3, 1))

@@ -263,7 +263,8 @@ def test_channels_last(case, C, dtype, past_cache, monkeypatch):
         pairs = [(cpu.adaptive_avg_forward(X, how), reference.adaptive_avg_forward(x, how)),
                  (cpu.adaptive_avg_backward(channels_last(dy), x.shape, True), reference.adaptive_avg_backward(dy, x.shape))]
     else:
-        pairs = [(cpu.avg_forward(X, how), reference.avg_forward(x, how)), (cpu.avg_backward(dy, x.shape, how, channels_last=True), reference.avg_backward(dy, x.shape, how))]
+        pairs = [(cpu.avg_forward(X, how), reference.avg_forward(x, how)),
+                 (cpu.avg_backward(dy, x.shape, how, channels_last=True), reference.avg_backward(dy, x.shape, how))]
     for answer, expected in pairs[:2 if case in ADAPTIVE or how.dilation == (1, 1) else 0]:
         close(answer, expected, H * W)
         assert is_channels_last(answer)
