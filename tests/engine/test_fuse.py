@@ -181,11 +181,10 @@ def nothing(net, x):
     return x
 
 
-SHARED = [two_readers_of_a_relu, relu_in_place_then_both, norm_and_what_it_normalised, one_convolution_twice, twice_the_same, doubled_channels, nested_concatenations,
-          relu_of_a_concatenation, both_residual, the_image_is_added, added_after_relu, sum_read_twice, chain_of_sums, waits_for_the_pool,
-          norm_of_the_image, statistics_of_the_batch,
-          norm_and_relu_of_a_sum, two_norms,
-          norm_behind_relu, flat_and_not, flat_while_others_run, in_place_arithmetic, detached, relu_of_the_image, nothing]
+SHARED = [two_readers_of_a_relu, relu_in_place_then_both, norm_and_what_it_normalised, one_convolution_twice, twice_the_same, doubled_channels,
+          nested_concatenations, relu_of_a_concatenation, both_residual, the_image_is_added, added_after_relu, sum_read_twice, chain_of_sums, waits_for_the_pool,
+          norm_of_the_image, statistics_of_the_batch, norm_and_relu_of_a_sum, two_norms, norm_behind_relu, flat_and_not, flat_while_others_run, in_place_arithmetic,
+          detached, relu_of_the_image, nothing]
 
 
 @pytest.mark.parametrize("function", SHARED)
