@@ -23,21 +23,24 @@ import numba
 import numpy as np
 from numba import get_thread_id, prange
 
-from ..layout import from_nhwc, nhwc
+from ..layout import nhwc
 from ..matmul.block import pack_b, panel_width, whole_vectors
+from ..memory import empty_channels_last, past_cache
 from ..runtime import contiguous, jit
-from ..simd.places import add_outer_at, add_row, add_stored_at, clamp_tile, places_of, store_tile_at
+from ..simd.places import add_outer_at, add_row, add_stored_at, clamp_tile, places_of, prefetch_at, store_tile_at, stream_tile_at
 from ..simd.tile import ROWS, VECTORS, zero_tile
 from ..simd.vector import lanes, load, load_part, store, store_part, zero
-from .correlation import forward_axis, gradient_axes, parts, plan
+from .correlation import LANES, forward_axis, gradient_axes, parts, plan
 from .epilogue import NOTHING
 from .outputs import target
 from .sizes import sizes
-from .workspace import workspace
+from .workspace import aligned, workspace
 
 NAME = "implicit"
 RATE = 150e9  # FLOP/s of one core
 MOVE = 0.3e-9  # seconds to copy or pack an element
+KEPT = 128 << 10  # elements of weights that stay in the second-level cache
+LINE = 16  # elements of a cache line
 TILE, LIST = 20e-9, 5e-9  # seconds to begin a tile, and to list a pixel
 
 
@@ -78,12 +81,12 @@ def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
 def input_grad(dy, w, x_shape, geometry):
     """dx (N, C, H, W), channels-last, from dy (N, K, P, Q) and w."""
     n = sizes(x_shape, w.shape, geometry)
-    dx = np.empty((n.N, n.H, n.W, n.C), dy.dtype)
-    source, w = nhwc(dy), contiguous(w)
+    dx = empty_channels_last(x_shape, dy.dtype)
+    memory, source, w = nhwc(dx).reshape(-1), nhwc(dy), contiguous(w)
     for part in _gradient_plans(n, geometry):
         packed = pack_filters(w, n.G, part[2], columns="channels")
-        correlate(source, packed, dx.reshape(-1), 0, part, None, NOTHING)
-    return from_nhwc(dx)
+        correlate(source, packed, memory, 0, part, None, NOTHING)
+    return dx
 
 
 def weight_grad(dy, x, w_shape, geometry):
@@ -120,7 +123,7 @@ def pack_filters(w, groups, taps, columns):
     K, C, R, S = w.shape
     inner, inner_step, outer, outer_step = (C, R * S, K // groups, C * R * S) if columns == "filters" else (K // groups, C * R * S, C, R * S)
     width = 16 * parts(outer, 16)  # enough for any vector
-    packed = np.empty(groups * len(taps) * inner * width, w.dtype)
+    packed = aligned(groups * len(taps) * inner * width, w.dtype)
     _pack_filters(w.reshape(-1), groups, K // groups * C * R * S, np.asarray(taps, np.int64), inner, inner_step, outer, outer_step, packed)
     return packed
 
@@ -159,7 +162,8 @@ def correlate(source, packed, out, start, planned, bias, epilogue):
     biases = np.zeros(0, source.dtype) if bias is None else padded_bias(bias, p.groups)
     add = np.zeros(0, source.dtype) if epilogue.add is None else nhwc(epilogue.add).reshape(-1)
     with workspace(p.scratch, source.dtype) as memory:
-        _correlate(p.tasks, source.reshape(-1), packed, biases, add, epilogue.relu, out, start, p, shifts, memory)
+        stream = start == 0 and past_cache(out, p.pixel) and p.filters % LANES == 0
+        _correlate(p.tasks, source.reshape(-1), packed, biases, add, epilogue.relu, stream, out, start, p, shifts, memory)
 
 
 def padded_bias(bias, groups):
@@ -171,13 +175,13 @@ def padded_bias(bias, groups):
 
 
 @jit(parallel=True)
-def _correlate(tasks, x, w, bias, add, relu, y, y0, p, shifts, scratch):
+def _correlate(tasks, x, w, bias, add, relu, stream, y, y0, p, shifts, scratch):
     for task in prange(tasks):
-        _correlate_block(np.int64(task), x, w, bias, add, relu, y, y0, p, shifts, scratch[get_thread_id()])
+        _correlate_block(np.int64(task), x, w, bias, add, relu, stream, y, y0, p, shifts, scratch[get_thread_id()])
 
 
 @jit
-def _correlate_block(task, x, w, bias, add, relu, y, y0, p, shifts, mine):
+def _correlate_block(task, x, w, bias, add, relu, stream, y, y0, p, shifts, mine):
     """The results of some images, some rows, some filters of one group."""
     images, rows, some = p.block_images, p.block_rows, p.block_filters
     shares, bands = (p.filters + some - 1) // some, (p.rows + rows - 1) // rows
@@ -191,36 +195,50 @@ def _correlate_block(task, x, w, bias, add, relu, y, y0, p, shifts, mine):
     residual = write // p.pixel * (p.filters * p.groups) if add.size else write
     if not p.in_place and shifts.size:
         copy_block(x, image, images, row, rows, g, p, mine)
-    for first in range(k, min(k + some, p.filters), panel_width(w)):
-        columns = min(panel_width(w), p.filters - first)
-        width = whole_vectors(columns, w)
-        w0 = (g * whole_vectors(p.filters, w) + first) * shifts.size * p.run
-        k0, b0 = y0 + g * p.filters + first, g * ((p.filters + 31) // 32 * 32) + first
-        source = x if p.in_place else mine
-        if width > lanes(w):
-            _panel(zero_tile(w, ROWS, VECTORS), source, read, shifts, p.run, w, w0, width, bias, b0, add, residual, k0 - y0, relu, y, k0, write, columns)
-        else:
-            _panel(zero_tile(w, ROWS, 1), source, read, shifts, p.run, w, w0, width, bias, b0, add, residual, k0 - y0, relu, y, k0, write, columns)
+    end, W = min(k + some, p.filters), panel_width(w)
+    weights = (g * whole_vectors(p.filters, w)) * shifts.size * p.run
+    source, y0, b0 = x if p.in_place else mine, y0 + g * p.filters, g * ((p.filters + 31) // 32 * 32)
+    whole = k + (end - k) // W * W
+    wide, narrow, a0 = zero_tile(w, ROWS, VECTORS), zero_tile(w, ROWS, 1), g * p.filters
+    _tiles(wide, source, read, k, whole, W, shifts, p, w, weights, bias, b0, add, residual, a0, relu, stream, y, y0, write)
+    if end - whole > lanes(w):
+        _tiles(wide, source, read, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
+    elif end > whole:
+        _tiles(narrow, source, read, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
 
 
 @jit
-def _panel(nothing, x, read, shifts, run, w, w0, width, bias, b0, add, residual, a0, relu, y, y0, write, columns):
-    """A panel of filters on all pixels of a block, tile by tile. nothing: a tile of zeros."""
-    last = len(read) - 1
-    for o in range(0, len(read), ROWS):
-        places = places_of(nothing, read, o, last)
-        tile, row = nothing, w0
+def _tiles(nothing, x, read, first, end, columns, shifts, p, w, w0, bias, b0, add, residual, a0, relu, stream, y, y0, write):
+    """The filters from `first` to `end`, `columns` at a time, at all pixels of a block. nothing: a tile of zeros.
+
+    If all their weights stay in the second-level cache, it goes pixel by pixel, so that results are written in a row; else panel by panel of weights, each of which
+    stays in the nearest cache. (One function with everything in it: Numba counts references to each array whenever it is passed on.)
+    """
+    last, depth, width = len(read) - 1, len(shifts) * p.run, whole_vectors(columns, w)
+    tiles, panels = (len(read) + ROWS - 1) // ROWS, (end - first + columns - 1) // columns
+    by_pixel = depth * (end - first) <= KEPT
+    for step in range(tiles * panels):
+        o, f = (step // panels * ROWS, first + step % panels * columns) if by_pixel else (step % tiles * ROWS, first + step // tiles * columns)
+        places, soon = places_of(nothing, read, o, last), places_of(nothing, read, o + ROWS, last)
+        tile, row = nothing, w0 + f * depth
         for t in range(len(shifts)):
-            for j in range(shifts[t], shifts[t] + run):
-                tile = add_outer_at(tile, x, places, j, w, row)
-                row += width
+            behind = shifts[t] + p.run
+            for line in range(shifts[t], behind, LINE):
+                if f == first:
+                    prefetch_at(nothing, x, soon, line)  # eight pixels at once are more streams than the machine foresees by itself
+                for j in range(line, min(line + LINE, behind)):
+                    tile = add_outer_at(tile, x, places, j, w, row)
+                    row += width
         if bias.size:
-            tile = add_row(tile, bias, b0)
+            tile = add_row(tile, bias, b0 + f)
         if add.size:
-            tile = add_stored_at(tile, add, places_of(nothing, residual, o, last), a0, columns)
+            tile = add_stored_at(tile, add, places_of(nothing, residual, o, last), a0 + f, columns)
         if relu:
             tile = clamp_tile(tile)
-        store_tile_at(tile, y, places_of(nothing, write, o, last), y0, columns)
+        if stream:
+            stream_tile_at(tile, y, places_of(nothing, write, o, last), y0 + f)
+        else:
+            store_tile_at(tile, y, places_of(nothing, write, o, last), y0 + f, columns)
 
 
 @jit

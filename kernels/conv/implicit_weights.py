@@ -4,7 +4,10 @@
 
 **Idea.** A tile is 8 weights (a tap and a channel each) of 32 filters, and the sum runs over pixels. Each step takes from one pixel's window the elements under
 the 8 taps and channels, and that pixel's row of dY. Forward had a list of pixels and moved through taps; here is a list of taps and channels, and the loop moves
-through pixels. Rows of dY are packed beforehand, so that each load is the next vector; X is read where it lies, or copied with zeros around it (as in implicit.py).
+through pixels.
+
+Moving through pixels means jumping from one to the next, over all channels but the 8. So a block of X is first copied, with zeros around it, in slices of 32
+channels: a slice of a pixel is two cache lines, those of neighbouring pixels follow each other, and all taps find what they need in it. Rows of dY are packed likewise.
 
 **Threads** share out filters and taps, each of which one thread sums over all images; where these are few, images are shared out too, and the partial sums added
 in order. All this is decided by shape alone.
@@ -23,18 +26,20 @@ from ..layout import nhwc
 from ..matmul.block import pack_rows, panel_width, whole_vectors
 from ..runtime import jit
 from ..simd.places import add_outer_at, add_stored_at, places_of, rows_of, store_tile_at
-from ..simd.tile import ROWS, VECTORS, zero_tile
-from ..simd.vector import lanes
+from ..simd.tile import ROWS, VECTORS, load_square, store_tile, transpose, zero_tile
+from ..simd.vector import add, lanes, load, store
 from .correlation import forward_axis, parts, plan
-from .implicit import copy_block, list_pixels
+from .implicit import clear, copy
 from .sizes import sizes
-from .workspace import workspace
+from .workspace import aligned, workspace
 
 TASKS = 16  # wanted, so that threads have something to share out
-FILTERS = 64  # of a task: 2 panels
-SUMS = 384 << 10  # elements of a task's sums, about: they stay in the second-level cache
-PARTIAL = 8 << 20  # elements of all partial sums together, at most
-PIXELS = 1024  # of a block, at most
+SUMS = 128 << 10  # elements of a task's sums, about, and
+COPY = 128 << 10  # of its copy of x: they stay in the second-level cache
+FILTERS = 256  # of a task, at most
+PARTIAL = 6 << 20  # elements of all partial sums together, at most
+PIXELS = 256  # of a block, at most
+SLICE = 32  # channels
 
 
 class Share(NamedTuple):
@@ -44,6 +49,8 @@ class Share(NamedTuple):
     weights: int  # of one filter
     splits: int  # of the sum over blocks of pixels
     tasks: int
+    slice: int  # channels of a slice of the copy
+    area: int  # pixels of a slice
     copied: int  # elements of a task's copy of x
     packed: int  # and of its rows of dy
     sums: int
@@ -51,70 +58,126 @@ class Share(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def weight_plan(n, geometry):
-    """(Plan, Share, where): where[i] is how far behind the beginning of a window weight i of a filter looks, i = tap * C + channel."""
+    """(Plan, Share, where): where[i] is how far behind the beginning of a window in the copy weight i of a filter looks, i = tap * C + channel."""
     if (n.R, n.S) == (1, 1) and geometry.stride == (1, 1) and geometry.padding == (0, 0):
         n = n._replace(N=1, H=n.N * n.H * n.W, W=1, P=n.N * n.P * n.Q, Q=1)
     down, across = (forward_axis(*axis) for axis in zip((n.P, n.Q), (n.R, n.S), *geometry[:3]))
-    p, shifts = plan(n.N, n.G, (n.H, n.W, n.C), (n.P, n.Q, n.K, n.K), down, across)
-    if p.block_rows * n.Q > PIXELS:
-        rows = parts(n.P, parts(n.P, max(1, PIXELS // n.Q)))
-        p = p._replace(block_images=1, block_rows=rows, copied_H=(rows - 1) * p.stride_down + down.reach)
-    where = (shifts[:, None] + np.arange(p.run)).reshape(-1)
-    filters = parts(parts(p.filters, parts(p.filters, FILTERS)), 32) * 32
-    weights = parts(parts(len(where), parts(len(where) * filters, SUMS)), ROWS) * ROWS
+    p, _ = plan(n.N, n.G, (n.H, n.W, n.C), (n.P, n.Q, n.K, n.K), down, across)
+    rows = max(1, min(n.P, PIXELS // n.Q, COPY // (down.stride * across.extent * p.depth)))
+    rows = parts(n.P, parts(n.P, rows)) if n.P else 1
+    images = max(1, min(n.N, PIXELS // max(1, rows * n.Q), COPY // (down.extent * across.extent * p.depth))) if rows == n.P else 1
+    p = p._replace(block_images=images, block_rows=rows, copied_H=(rows - 1) * down.stride + down.reach, copied_W=across.extent, in_place=False)
+    area, width = images * p.copied_H * p.copied_W, min(SLICE, p.depth)
+    where = [((c // width * area + r * p.copied_W + s) * width + c % width)
+             for r in range(0, down.reach, geometry.dilation[0]) for s in range(0, across.reach, geometry.dilation[1]) for c in range(p.depth)]
+    filters = min(FILTERS, max(32, SUMS // len(where) // 32 * 32))
+    filters = parts(parts(p.filters, parts(p.filters, filters)), 32) * 32
+    weights = parts(parts(len(where), parts(len(where) * filters, 4 * SUMS)), ROWS) * ROWS
     tasks = n.G * parts(p.filters, filters) * parts(len(where), weights)
     splits = max(1, min(parts(TASKS, tasks), p.blocks, PARTIAL // max(1, n.K * len(where))))
-    pixels = p.block_images * p.block_rows * p.columns
-    return p, Share(filters, weights, splits, tasks * splits, p.scratch, pixels * filters, weights * filters), where
+    copied = parts(p.depth, width) * area * width
+    return p, Share(filters, weights, splits, tasks * splits, width, area, copied, images * rows * n.Q * filters, weights * filters), np.array(where, np.int64)
 
 
 def scratch(n, geometry):
-    """A row for each thread, and the partial sums."""
-    _, share, where = weight_plan(n, geometry)
-    return (share.copied + share.packed + share.sums) * numba.get_num_threads() + (share.splits * n.K * len(where) if share.splits > 1 else 0)
+    """A row for each thread, and the sums of all tasks."""
+    _, share, _ = weight_plan(n, geometry)
+    return (share.copied + share.packed) * numba.get_num_threads() + share.tasks * share.sums
 
 
 def weight_grad(dy, x, w_shape, geometry):
     """dw (K, C/groups, R, S) from dy (N, K, P, Q) and x (N, C, H, W)."""
     n = sizes(x.shape, w_shape, geometry)
     p, share, where = weight_plan(n, geometry)
-    partial = np.empty((share.splits, *w_shape), x.dtype)
-    with workspace(share.copied + share.packed + share.sums, x.dtype) as memory:
-        _weight_grad(share.tasks, nhwc(x).reshape(-1), nhwc(dy).reshape(-1), partial.reshape(-1), p, share, where, n.R * n.S, memory)
-    return partial[0] if share.splits == 1 else partial.sum(0)
+    dw = np.empty(w_shape, x.dtype)
+    sums = aligned(share.tasks * share.sums, x.dtype)
+    with workspace(share.copied + share.packed, x.dtype) as memory:
+        _weight_grad(share.tasks, nhwc(x).reshape(-1), nhwc(dy).reshape(-1), sums, dw.reshape(-1), p, share, where, n.R * n.S, memory)
+    return dw
 
 
 @jit(parallel=True)
-def _weight_grad(tasks, x, dy, dw, p, share, where, taps, scratch):
+def _weight_grad(tasks, x, dy, sums, dw, p, share, where, taps, scratch):
     for task in prange(tasks):
-        _weight_share(np.int64(task), x, dy, dw, p, share, where, taps, scratch[get_thread_id()])
+        begin = np.int64(task) * share.sums
+        _weight_share(np.int64(task), x, dy, sums[begin:begin + share.sums], p, share, where, scratch[get_thread_id()])
+    for part in prange(tasks // share.splits):
+        _finish_share(np.int64(part), tasks // share.splits, sums, p, share, len(where), taps, dw)
 
 
 @jit
-def _weight_share(task, x, dy, dw, p, share, where, taps, mine):
+def place(task, p, share, weights):
+    """(first filter, how many; first weight, how many; group, split) of a task."""
+    across, down = (p.filters + share.filters - 1) // share.filters, (weights + share.weights - 1) // share.weights
+    k, i = task % across * share.filters, task // across % down * share.weights
+    return k, min(share.filters, p.filters - k), i, min(share.weights, weights - i), task // (across * down) % p.groups, task // (across * down * p.groups)
+
+
+@jit
+def _weight_share(task, x, dy, sums, p, share, where, mine):
     """Some weights of some filters of one group, summed over a share of the images."""
-    across, down = (p.filters + share.filters - 1) // share.filters, (len(where) + share.weights - 1) // share.weights
-    k, task = task % across * share.filters, task // across
-    first, task = task % down * share.weights, task // down
-    g, split = task % p.groups, task // p.groups
-    filters, weights = min(share.filters, p.filters - k), min(share.weights, len(where) - first)
+    k, filters, first, weights, g, split = place(task, p, share, len(where))
     looks = where[first:first + weights]
-    copied, packed, sums = mine[:share.copied], mine[share.copied:share.copied + share.packed], mine[share.copied + share.packed:]
+    copied, packed = mine[:share.copied], mine[share.copied:]
     sums[:] = 0
     bands = (p.rows + p.block_rows - 1) // p.block_rows
     count = (p.images + p.block_images - 1) // p.block_images * bands
     for block in range(split * count // share.splits, (split + 1) * count // share.splits):
         image, row = block // bands * p.block_images, block % bands * p.block_rows
         images, rows = min(p.block_images, p.images - image), min(p.block_rows, p.rows - row)
+        copy_slices(x, image, images, row, rows, g, p, share, copied)
         pixels = images * rows * p.columns
-        read, write = np.empty(pixels, np.int64), np.empty(pixels, np.int64)
-        list_pixels(image, images, row, rows, g, p, read, write)
-        if not p.in_place:
-            copy_block(x, image, images, row, rows, g, p, copied)
         y0 = (image * p.rows + row) * p.columns * p.pixel + g * p.filters + k
         pack_rows(pixels, filters, dy, y0, p.pixel, packed, 0)
-        _add_block(x if p.in_place else copied, read, packed, looks, sums, filters)
-    _store_sums(sums, filters, weights, ((split * p.groups + g) * p.filters + k) * len(where), first, len(where), p.depth, taps, dw)
+        read = np.empty(pixels, np.int64)
+        list_windows(images, rows, p, share.slice, read)
+        _add_block(copied, read, packed, looks, sums, filters)
+
+
+@jit
+def list_windows(images, rows, p, width, read):
+    """Where in a slice of the copy the window of each pixel begins."""
+    o = 0
+    for i in range(images):
+        for r in range(rows):
+            for q in range(p.columns):
+                read[o] = ((i * p.copied_H + r * p.stride_down) * p.copied_W + q * p.stride_across) * width
+                o += 1
+
+
+@jit
+def copy_slices(x, image, images, row, rows, g, p, share, mine):
+    """What the windows of a block cover, slice by slice of channels, with zeros where that is outside the image."""
+    top = row * p.stride_down + p.low_down
+    covered = (rows - 1) * p.stride_down + p.copied_H - (p.block_rows - 1) * p.stride_down  # rows, of a block that may have fewer
+    first, end = max(0, -p.low_across), min(p.copied_W, p.W - p.low_across)
+    for i in range(images):
+        if 0 <= top and top + covered <= p.H and p.low_across == 0 and p.copied_W == p.W:  # nothing sticks out: one long row of pixels
+            _copy_row(x, ((image + i) * p.H + top) * p.W * p.C + g * p.depth, 0, covered * p.W, covered * p.W, i * p.copied_H * p.copied_W, p, share, mine)
+        else:
+            for h in range(covered):
+                inside = 0 <= top + h < p.H and first < end
+                pixel = (((image + i) * p.H + top + h) * p.W + p.low_across) * p.C + g * p.depth
+                _copy_row(x, pixel, first if inside else 0, end if inside else 0, p.copied_W, (i * p.copied_H + h) * p.copied_W, p, share, mine)
+
+
+@jit
+def _copy_row(x, x0, first, end, length, at, p, share, mine):
+    """Pixels first to end of a row of `length`, the others zero, to pixel `at` of each slice."""
+    width, L = share.slice, lanes(x)
+    for c in range(0, p.depth, width):
+        channels, to = min(width, p.depth - c), (c // width * share.area + at) * width
+        clear(mine, to, first * width)
+        if channels == p.C:  # whole pixels lie in a row
+            copy(x, x0 + first * channels, mine, to + first * channels, (end - first) * channels)
+        elif channels % L == 0:
+            for w in range(first, end):
+                for v in range(0, channels, L):
+                    store(mine, to + w * width + v, load(x, x0 + w * p.C + c + v))
+        else:
+            for w in range(first, end):
+                copy(x, x0 + w * p.C + c, mine, to + w * width, channels)
+        clear(mine, to + end * width, (length - end) * width)
 
 
 @jit
@@ -142,12 +205,32 @@ def _add_panel(nothing, x, read, dy, dy0, width, looks, sums, s0):
 
 
 @jit
-def _store_sums(sums, filters, weights, w0, first, row, C, taps, dw):
-    """Turn sums (panels of (weight, filter), weight = tap * C + channel) into filters (K, C, R, S)."""
-    W = panel_width(sums)
-    for k in range(filters):
-        panel = k - k % W
+def _finish_share(part, parts, sums, p, share, weights, taps, dw):
+    """Add up the splits, and turn panels of (weight, filter), weight = tap * C + channel, into filters (K, C, R, S)."""
+    k, filters, first, count, g, _ = place(part, p, share, weights)
+    W, L = panel_width(sums), lanes(sums)
+    turned = np.empty(L * L, sums.dtype)
+    for panel in range(0, filters, W):
         width = whole_vectors(min(W, filters - panel), sums)
-        for i in range(weights):
-            tap, c = (first + i) // C, (first + i) % C
-            dw[w0 + k * row + c * taps + tap] = sums[panel * weights + i * width + k - panel]
+        for i in range(0, count, L):
+            rows = min(L, count - i)
+            for f in range(panel, min(filters, panel + width), L):
+                at = part * share.sums + panel * count + i * width + f - panel
+                _add_splits(sums, at, width, rows, share.splits, parts * share.sums, turned)
+                for lane in range(min(L, filters - f)):
+                    row = ((g * p.filters + k + f + lane) * p.depth) * taps
+                    for j in range(rows):
+                        tap, c = (first + i + j) // p.depth, (first + i + j) % p.depth
+                        dw[row + c * taps + tap] = turned[lane * L + j]
+
+
+@jit
+def _add_splits(sums, at, width, rows, splits, apart, turned):
+    """turned[lane, j] = the sum over the splits of lane `lane` of row j, for j < rows."""
+    L = lanes(sums)
+    for j in range(rows):
+        value = load(sums, at + j * width)
+        for split in range(1, splits):
+            value = add(value, load(sums, at + split * apart + j * width))
+        store(turned, j * L, value)
+    store_tile(transpose(load_square(turned, 0, L)), turned, 0, L, L)

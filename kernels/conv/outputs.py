@@ -1,16 +1,17 @@
 """Where a kernel that works channels-last writes its results: into a new array, or into some channels of a given one."""
 import numpy as np
 
-from ..layout import from_nhwc
+from ..layout import nhwc
 from ..matmul.cpu import Memory
+from ..memory import empty_channels_last
 
 
 def target(out, shape, dtype):
     """(y, memory, start, pixel): the array y (N, K, P, Q), the flat memory that it is in, where in it y begins, and the elements from pixel to pixel."""
     N, K, P, Q = shape
     if out is None:
-        memory = np.empty((N, P, Q, K), dtype)
-        return from_nhwc(memory), memory.reshape(-1), 0, K
+        y = empty_channels_last(shape, dtype)
+        return y, nhwc(y).reshape(-1), 0, K
     if out.size == 0:
         return out, np.empty(0, dtype), 0, K
     pixel = out.strides[3] // out.itemsize if Q > 1 else out.strides[2] // out.itemsize if P > 1 else out.strides[0] // out.itemsize if N > 1 else K

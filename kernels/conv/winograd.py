@@ -22,9 +22,10 @@ import numba
 import numpy as np
 from numba import get_thread_id, prange
 
-from ..layout import from_nhwc, nhwc
+from ..layout import nhwc
 from ..matmul.block import panel_width, whole_vectors
 from ..matmul.panels import multiply_panels
+from ..memory import empty_channels_last
 from ..runtime import contiguous, jit
 from ..simd.vector import add, lanes, load, load_part, maximum, store, store_part, zero
 from .correlation import parts
@@ -109,10 +110,10 @@ def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
 def input_grad(dy, w, x_shape, geometry):
     """dx (N, C, H, W), channels-last, from dy (N, K, P, Q) and w: the convolution of dy with filters turned round, whose channels and filters change roles."""
     n = sizes(x_shape, w.shape, geometry)
-    dx = np.empty((n.N, n.H, n.W, n.C), dy.dtype)
+    dx = empty_channels_last(x_shape, dy.dtype)
     tiling = gradient_tiling(n, geometry)
-    convolve(nhwc(dy), transform_filters(w, n.G, tiling, turned=True), dx.reshape(-1), 0, tiling, n.G, None, NOTHING)
-    return from_nhwc(dx)
+    convolve(nhwc(dy), transform_filters(w, n.G, tiling, turned=True), nhwc(dx).reshape(-1), 0, tiling, n.G, None, NOTHING)
+    return dx
 
 
 def weight_grad(dy, x, w_shape, geometry):
@@ -179,7 +180,7 @@ def transform_filters(w, groups, tiling, turned):
     w = contiguous(w)
     Kg, Cg, taps = w.shape[0] // groups, w.shape[1], w.shape[2] ** 2
     outer, inner = ((Kg, Cg * taps), (Cg, taps)) if not turned else ((Cg, taps), (Kg, Cg * taps))
-    u = np.empty(groups * tiling.SIZE ** 2 * inner[0] * whole(outer[0]), w.dtype)
+    u = aligned(groups * tiling.SIZE ** 2 * inner[0] * whole(outer[0]), w.dtype)
     _transform_filters(tiling, w.reshape(-1), groups, Kg * Cg * taps, inner, outer, turned, u.size // groups, u)
     return u
 

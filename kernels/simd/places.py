@@ -71,6 +71,20 @@ def add_outer_at(typing, tile, a, places, shift, b, b0):
     return tile(tile, a, places, types.intp, b, types.intp), emit
 
 
+@intrinsic
+def prefetch_at(typing, tile, a, places, shift):
+    """Ask for the cache lines of places[i] + shift of a, one for each row, which will soon be read. They need not be inside the array."""
+    def emit(context, builder, signature, arguments):
+        _, a, places, shift = arguments
+        byte, flag = ir.IntType(8), ir.IntType(32)
+        prefetch = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [byte.as_pointer(), flag, flag, flag]), "llvm.prefetch.p0")
+        for place in cgutils.unpack_tuple(builder, places):
+            address = pointer(context, builder, signature.args[1], a, builder.add(place, shift), byte)
+            builder.call(prefetch, [address, flag(0), flag(3), flag(1)])  # to read, into the nearest cache, data
+        return context.get_dummy_value()
+    return types.void(tile, a, places, types.intp), emit
+
+
 def vector_places(context, builder, tile, matrix_type, matrix, places, shift):
     """For each vector of the tile: its index, its first column, and its address in the matrix."""
     for i, place in enumerate(cgutils.unpack_tuple(builder, places)):
@@ -115,6 +129,21 @@ def store_tile_at(typing, tile, c, places, shift, columns):
                             emit_store(builder, value, address, vector.element)
         return context.get_dummy_value()
     return types.void(tile, c, places, types.intp, types.intp), emit
+
+
+@intrinsic
+def stream_tile_at(typing, tile, c, places, shift):
+    """Write all of row i of the tile to places[i] + shift of c, past the cache (kernels/simd/choose.py): each vector must begin on a multiple of its size."""
+    vector = tile.vector
+
+    def emit(context, builder, signature, arguments):
+        sums, *matrix = arguments
+        for index, _, address in vector_places(context, builder, tile, c, *matrix):
+            instruction = builder.store(builder.extract_value(sums, index), address)
+            instruction.align = vector.lanes * vector.element.bitwidth // 8
+            instruction.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+        return context.get_dummy_value()
+    return types.void(tile, c, places, types.intp), emit
 
 
 @intrinsic
