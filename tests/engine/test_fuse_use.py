@@ -1,4 +1,5 @@
 """`fuse` as people meet it: any shape and layout, several results, snapshots, what it shows, what it refuses."""
+import sys
 from collections import namedtuple
 
 import numpy as np
@@ -9,9 +10,11 @@ from tolerance import close
 import tinycnn
 from tinycnn import cat, nn
 from tinycnn.autograd import Function
+from tinycnn.bench.child import resident
 from tinycnn.inference.fused import PLANS
 from tinycnn.nn import functional as F
 from tinycnn.ops.norm import BatchNorm
+from tinycnn.tools.graph import trace
 
 
 @pytest.fixture(autouse=True)
@@ -213,3 +216,15 @@ def test_fallback():
         plain(images(2, 4, 5, 5, dtype=np.float64))
     plain(x)
     assert plain.plans and plain.unfusable is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_trace_takes_no_memory():
+    """Kills: convolutions, additions or concatenations of a trace that fill memory: 60 results of 8 MiB."""
+    def function(net, x):
+        for _ in range(20):
+            x = cat((net.a(x) + x, x), 1)[:, 2:6]
+        return x
+    before = resident("VmRSS")
+    trace(Net(function).eval(), (2, 4, 512, 512), as_it_is=("Take",))
+    assert resident("VmRSS") - before < 60
