@@ -16,7 +16,7 @@ from importlib import import_module
 #            operation     reference                  cpu
 OPERATIONS = {
     "elementwise": ("elementwise.reference", "elementwise.cpu"),
-    "reduce": ("reduce.reference", "reduce.reference"),
+    "reduce": ("reduce.reference", "reduce.cpu"),
     "index": ("index.reference", "index.reference"),
     "matmul": ("matmul.reference", "matmul.cpu"),
     "conv": ("conv.reference", "conv.cpu"),

@@ -30,6 +30,7 @@ USES = {  # the other folders that an operation's kernels import from, directly 
     "layout": ("simd",),
     "elementwise": ("simd",),
     "dropout": ("simd",),
+    "reduce": ("simd",),
     "matmul": ("simd",),
     "unfold": ("simd",),
     "conv": ("simd", "matmul", "unfold"),
@@ -95,18 +96,18 @@ ThreadpoolController().limit(limits=1, user_api="blas")
 _lock = threading.Lock()
 
 
-def jit(function=None, *, parallel=False, fastmath=False, inline="never"):
+def jit(function=None, *, parallel=False, fastmath=False):
     """numba.njit as this library uses it: cached, without the GIL, C's arithmetic for division.  parallel=True for kernels that contain a `prange`.
 
     fastmath only where reassociating a sum is wanted and tested for: it also lets the compiler assume that there are no NaNs.
     """
     if function is None:
-        return lambda f: jit(f, parallel=parallel, fastmath=fastmath, inline=inline)
+        return lambda f: jit(f, parallel=parallel, fastmath=fastmath)
     operation = function.__module__.removeprefix(f"{__package__}.").partition(".")[0]
     shared = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = cache_folder(operation)  # read when the function is decorated; a user's own Numba functions keep their folder
     try:
-        compiled = numba.njit(cache=True, nogil=True, error_model="numpy", parallel=parallel, fastmath=fastmath, inline=inline)(function)
+        compiled = numba.njit(cache=True, nogil=True, error_model="numpy", parallel=parallel, fastmath=fastmath)(function)
     finally:
         numba.config.CACHE_DIR = shared
     return _one_at_a_time(compiled) if parallel and THREADING_LAYER == "workqueue" else compiled
