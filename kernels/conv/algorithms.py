@@ -14,7 +14,7 @@ environment (which yields, where that algorithm cannot do the problem), and TINY
 A new algorithm is a new file and one line in the table.
 """
 import os
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from math import inf
 
@@ -31,6 +31,7 @@ ALGORITHMS = {
 }
 
 
+@cache
 def algorithm_module(name):
     """The module that implements the algorithm called `name`."""
     if name not in ALGORITHMS:

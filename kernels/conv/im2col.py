@@ -81,7 +81,7 @@ def weight_grad(dy, x, w_shape, geometry):
 
 def compute(form, x, w, y, bias, n, geometry, tile):
     """Fill in whichever of x, w, y is the unknown."""
-    with workspace(tile.scratch, x.dtype) as scratch:
+    with workspace(tile.scratch, x.dtype) as (scratch, _):
         _compute(FORMS.index(form), tile.tasks, x.reshape(-1), w.reshape(-1), y.reshape(-1), bias, n, *geometry[:3], tile, scratch)
 
 

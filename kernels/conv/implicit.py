@@ -161,7 +161,7 @@ def correlate(source, packed, out, start, planned, bias, epilogue):
     p, shifts, _ = planned
     biases = np.zeros(0, source.dtype) if bias is None else padded_bias(bias, p.groups)
     add = np.zeros(0, source.dtype) if epilogue.add is None else nhwc(epilogue.add).reshape(-1)
-    with workspace(p.scratch, source.dtype) as memory:
+    with workspace(p.scratch, source.dtype) as (memory, _):
         stream = start == 0 and past_cache(out, p.pixel) and p.filters % LANES == 0
         _correlate(p.tasks, source.reshape(-1), packed, biases, add, epilogue.relu, stream, out, start, p, shifts, memory)
 
@@ -169,6 +169,8 @@ def correlate(source, packed, out, start, planned, bias, epilogue):
 def padded_bias(bias, groups):
     """The bias with each group's share filled up to whole panels."""
     filters = len(bias) // groups
+    if filters % LANES == 0:
+        return contiguous(bias)
     padded = np.zeros((groups, parts(filters, 32) * 32), bias.dtype)
     padded[:, :filters] = bias.reshape(groups, filters)
     return padded.reshape(-1)

@@ -31,7 +31,7 @@ from ..simd.vector import add, lanes, load, store
 from .correlation import forward_axis, parts, plan
 from .implicit import clear, copy
 from .sizes import sizes
-from .workspace import aligned, workspace
+from .workspace import workspace
 
 TASKS = 16  # wanted, so that threads have something to share out
 SUMS = 128 << 10  # elements of a task's sums, about, and
@@ -90,8 +90,7 @@ def weight_grad(dy, x, w_shape, geometry):
     n = sizes(x.shape, w_shape, geometry)
     p, share, where = weight_plan(n, geometry)
     dw = np.empty(w_shape, x.dtype)
-    sums = aligned(share.tasks * share.sums, x.dtype)
-    with workspace(share.copied + share.packed, x.dtype) as memory:
+    with workspace(share.copied + share.packed, x.dtype, share.tasks * share.sums) as (memory, sums):
         _weight_grad(share.tasks, nhwc(x).reshape(-1), nhwc(dy).reshape(-1), sums, dw.reshape(-1), p, share, where, n.R * n.S, memory)
     return dw
 

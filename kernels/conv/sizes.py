@@ -1,4 +1,5 @@
 """All extents of one convolution, in one tuple."""
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -22,6 +23,7 @@ class Sizes(NamedTuple):
         return 2 * self.N * self.K * self.P * self.Q * (self.C // self.G) * self.R * self.S
 
 
+@lru_cache(maxsize=4096)
 def sizes(x_shape, w_shape, geometry):
     """The Sizes of filters (K, C/groups, R, S) on images (N, C, H, W). Raises ValueError where the filter does not fit."""
     return Sizes(*x_shape, w_shape[0], *w_shape[2:], *geometry.output_size(x_shape[2:], w_shape[2:]), geometry.groups)

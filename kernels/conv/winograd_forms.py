@@ -31,11 +31,15 @@ def matrices(outputs, taps, points):
     def values(terms):
         """Row i: the powers 0 ... terms-1 of point i; at infinity only the highest counts."""
         return np.vstack([points[:, None] ** np.arange(terms), np.eye(terms)[-1:]])
-    scale = np.append([np.prod([p - q for q in points if q != p]) for p in points], 1)
-    interpolate = np.linalg.inv(values(n)).T * scale[:, None]
-    interpolate[abs(interpolate) < 1e-12] = 0
+
+    def vanishing_at(others):
+        """The coefficients, lowest power first, of the polynomial with these roots: what picks a point out of all."""
+        return np.append(np.poly(others)[::-1], np.zeros(n - 1 - len(others)))
+    pick = np.array([vanishing_at(np.delete(points, i)) for i in range(n - 1)] + [vanishing_at(points)])
+    scale = np.append([np.prod(p - np.delete(points, i)) for i, p in enumerate(points)], 1)
     output, filter_ = values(outputs).T, values(taps) / scale[:, None]
-    return {"input": interpolate, "filter": filter_, "output": output, "output_grad": output.T, "filter_grad": filter_.T}
+    found = {"input": pick, "filter": filter_, "output": output, "output_grad": output.T, "filter_grad": filter_.T}
+    return {name: np.round(matrix, 15) + 0.0 for name, matrix in found.items()}  # so that what is equal up to signs is equal in all digits
 
 
 SIX_POINTS = (0, 0.5 ** 0.5, -0.5 ** 0.5, 2 ** 0.5, -2 ** 0.5)

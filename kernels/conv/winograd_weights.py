@@ -27,7 +27,7 @@ from .correlation import parts
 from .sizes import sizes
 from .winograd import copy_square, forward_tiling, input_tiles, whole
 from .winograd_transform import constant_of, transform
-from .workspace import aligned, workspace
+from .workspace import workspace
 
 OWN = 256 << 10  # elements of a dU that each thread has for itself
 BLOCK = 220 << 10  # elements of V and Z of a block: with dU they stay in the second-level cache
@@ -71,9 +71,9 @@ def weight_grad(dy, x, w_shape, geometry):
     splits, block = tiles_at_once(tiling)
     dw = np.empty(w_shape, x.dtype)
     x, dy = nhwc(x).reshape(-1), nhwc(dy).reshape(-1)
-    sums = aligned(max(1, splits) * sum_size(tiling), x.dtype)
-    with workspace(scratch_of(tiling, block if splits else 0), x.dtype) as memory:
-        shared = memory[0] if splits else aligned(scratch_of(tiling, block), x.dtype)
+    total = max(1, splits) * sum_size(tiling)
+    with workspace(scratch_of(tiling, block if splits else 0), x.dtype, total + (0 if splits else scratch_of(tiling, block))) as (memory, shared):
+        sums, shared = shared[:total], shared[total:]
         for g in range(n.G):
             if splits:
                 _in_blocks(tiling, x, g * tiling.C, dy, g * tiling.K, sums, splits, block, memory)

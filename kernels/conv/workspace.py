@@ -1,4 +1,8 @@
-"""Scratch memory for kernels: a row for each thread."""
+"""Scratch memory for kernels: a row for each thread, and what all share.
+
+Every Python thread keeps what its kernels once needed, up to SCRATCH bytes: the next kernel finds it mapped, and perhaps in the cache.
+"""
+import threading
 from contextlib import contextmanager
 
 import numba
@@ -7,23 +11,53 @@ import numpy as np
 from .tiles import SCRATCH
 
 LINE = 64  # bytes in a cache line: vectors that cross from one to the next cost double
+_kept = threading.local()  # memory, views: {request: (rows, shared)}
 
 
 @contextmanager
-def workspace(elements, dtype):
-    """An array (threads, elements), each row at the beginning of a cache line; a kernel takes the row numba.get_thread_id().
+def workspace(elements, dtype, shared=0):
+    """(rows, shared): an array (threads, elements) of which a kernel takes the row numba.get_thread_id(), and one of so many elements for all.
 
-    Together they are at most SCRATCH bytes: where a row is so large, or threads so many, that more would be needed, fewer threads run.
+    Each row begins at the beginning of a cache line. Together they are at most SCRATCH bytes: where rows are so large, or threads so many, that more would be
+    needed, fewer threads run. (What is shared, and the row of a single thread, are given whatever they take.)
     """
-    row = max(1, -(-elements * dtype.itemsize // LINE)) * LINE
     before = numba.get_num_threads()
-    threads = max(1, min(before, SCRATCH // row))
-    memory = aligned(threads * row // dtype.itemsize, dtype)
-    numba.set_num_threads(threads)
+    rows, shared = _views(elements, shared, dtype, before)
+    if len(rows) == before:
+        yield rows, shared
+        return
+    numba.set_num_threads(len(rows))
     try:
-        yield memory.reshape(threads, row // dtype.itemsize)
+        yield rows, shared
     finally:
         numba.set_num_threads(before)
+
+
+def _views(elements, shared, dtype, threads):
+    request = elements, shared, dtype, threads
+    views = getattr(_kept, "views", {})
+    if request not in views:
+        row, rest = (lines(count * dtype.itemsize) for count in (max(1, elements), shared))
+        threads = max(1, min(threads, (SCRATCH - rest) // row))
+        size = threads * row + rest
+        if getattr(_kept, "memory", np.empty(0)).size < size:
+            _kept.memory = None  # the old one first: both might be too much
+            _kept.memory, views = aligned(size, np.dtype(np.uint8)), {}
+        memory = _kept.memory[:size].view(dtype)
+        cut = threads * row // dtype.itemsize
+        views[request] = memory[:cut].reshape(threads, -1), memory[cut:]
+        _kept.views = views
+    return views[request]
+
+
+def forget():
+    """Give this thread's scratch memory back."""
+    _kept.__dict__.clear()
+
+
+def lines(size):
+    """`size` bytes, rounded up to whole cache lines."""
+    return -(-size // LINE) * LINE
 
 
 def aligned(elements, dtype):

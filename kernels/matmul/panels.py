@@ -7,7 +7,7 @@ are computed with the last one repeated (kernels/simd/places.py).
 first-level cache.
 """
 from ..runtime import jit
-from ..simd.places import add_outer_at, add_stored_at, rows_of, store_tile_at
+from ..simd.places import add_outer_at, add_stored_at, prefetch_at, rows_of, store_tile_at
 from ..simd.tile import ROWS, VECTORS, zero_tile
 from ..simd.vector import lanes
 from .block import panel_width, whole_vectors
@@ -19,19 +19,23 @@ def multiply_panels(M, N, K, a, a0, a_row, a_col, b, b0, c, c0, c_row, accumulat
     for n in range(0, N, panel_width(b)):
         width = whole_vectors(min(panel_width(b), N - n), b)
         if width > lanes(b):
-            _multiply_panel(zero_tile(c, ROWS, VECTORS), M, K, a, a0, a_row, a_col, b, b0 + n * K, width, c, c0 + n, c_row, accumulate)
+            _multiply_panel(zero_tile(c, ROWS, VECTORS), M, K, a, a0, a_row, a_col, n == 0, b, b0 + n * K, width, c, c0 + n, c_row, accumulate)
         else:
-            _multiply_panel(zero_tile(c, ROWS, 1), M, K, a, a0, a_row, a_col, b, b0 + n * K, width, c, c0 + n, c_row, accumulate)
+            _multiply_panel(zero_tile(c, ROWS, 1), M, K, a, a0, a_row, a_col, n == 0, b, b0 + n * K, width, c, c0 + n, c_row, accumulate)
 
 
 @jit
-def _multiply_panel(nothing, M, K, a, a0, a_row, a_col, b, b0, width, c, c0, c_row, accumulate):
+def _multiply_panel(nothing, M, K, a, a0, a_row, a_col, ahead, b, b0, width, c, c0, c_row, accumulate):
+    """One panel of B. ahead: whether to ask for the next rows of A while these are multiplied; eight rows are more streams than the machine foresees by itself."""
     for m in range(0, M, ROWS):
-        places = rows_of(nothing, m, M - 1, a_row)
+        places, soon = rows_of(nothing, m, M - 1, a_row), rows_of(nothing, m + ROWS, M - 1, a_row)
         tile, row = nothing, b0
-        for k in range(a0, a0 + K * a_col, a_col):
-            tile = add_outer_at(tile, a, places, k, b, row)
-            row += width
+        for some in range(0, K, 16):
+            if ahead:
+                prefetch_at(nothing, a, soon, a0 + some * a_col)
+            for k in range(some, min(some + 16, K)):
+                tile = add_outer_at(tile, a, places, a0 + k * a_col, b, row)
+                row += width
         places = rows_of(nothing, m, M - 1, c_row)
         if accumulate:
             tile = add_stored_at(tile, c, places, c0, width)

@@ -53,6 +53,14 @@ def div(typing, a, b):
 
 
 @intrinsic
+def sqrt(typing, a):
+    """The square root of each lane."""
+    def emit(context, builder, signature, arguments):
+        return emit_call(builder, f"llvm.sqrt.v{a.lanes}f{a.element.bitwidth}", a.llvm, arguments)
+    return a(a), emit
+
+
+@intrinsic
 def number(typing, array, value):
     """The integer `value` in every lane of a vector of array's dtype."""
     vector = Vector(array.dtype)

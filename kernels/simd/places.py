@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .tile import element_pointer, number
-from .vector import emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store, pointer
+from .vector import emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_prefetch, emit_splat, emit_store, pointer
 
 
 def places_type(tile):
@@ -76,11 +76,8 @@ def prefetch_at(typing, tile, a, places, shift):
     """Ask for the cache lines of places[i] + shift of a, one for each row, which will soon be read. They need not be inside the array."""
     def emit(context, builder, signature, arguments):
         _, a, places, shift = arguments
-        byte, flag = ir.IntType(8), ir.IntType(32)
-        prefetch = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [byte.as_pointer(), flag, flag, flag]), "llvm.prefetch.p0")
         for place in cgutils.unpack_tuple(builder, places):
-            address = pointer(context, builder, signature.args[1], a, builder.add(place, shift), byte)
-            builder.call(prefetch, [address, flag(0), flag(3), flag(1)])  # to read, into the nearest cache, data
+            emit_prefetch(builder, pointer(context, builder, signature.args[1], a, builder.add(place, shift), ir.IntType(8)), writes=False)
         return context.get_dummy_value()
     return types.void(tile, a, places, types.intp), emit
 

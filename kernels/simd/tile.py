@@ -10,10 +10,9 @@ a step, and LLVM keeps each of the tile's vectors in a register of its own.
 """
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-from .vector import REGISTERS, Vector, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_splat, emit_store, pointer
+from .vector import REGISTERS, Vector, emit_fma, emit_load, emit_mask, emit_masked_load, emit_masked_store, emit_prefetch, emit_splat, emit_store, pointer
 
 # What fits: the sums, a row of B, an element of A.  8*2 + 2 + 1 of 32 registers, or 6*2 + 2 + 1 of 16. (12*2 of 32 was no faster, and leaves more rows over.)
 ROWS, VECTORS = (8 if REGISTERS == 32 else 6), 2
@@ -126,10 +125,8 @@ def store_tile(typing, tile, c, c0, c_row, columns):
 def prefetch_tile(typing, tile, c, c0, c_row):
     """Ask for the cache lines that the tile will be written to."""
     def emit(context, builder, signature, arguments):
-        byte, flag = ir.IntType(8), ir.IntType(32)
-        prefetch = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [byte.as_pointer(), flag, flag, flag]), "llvm.prefetch.p0")
-        for _, _, address in vector_pointers(context, builder, tile, c, *arguments[1:], to=byte):
-            builder.call(prefetch, [address, flag(1), flag(3), flag(1)])  # to write, into the nearest cache, data
+        for _, _, address in vector_pointers(context, builder, tile, c, *arguments[1:], to=ir.IntType(8)):
+            emit_prefetch(builder, address, writes=True)
         return context.get_dummy_value()
     return types.void(tile, c, types.intp, types.intp), emit
 

@@ -113,6 +113,13 @@ def emit_masked_store(builder, value, address, mask, vector):
     emit_call(builder, name, ir.VoidType(), [value, address, INDEX(vector.element.bitwidth // 8), mask])
 
 
+def emit_prefetch(builder, address, writes):
+    """Ask for a line of data, into the nearest cache, to be read or written."""
+    kind = INDEX
+    nothing = ir.FunctionType(ir.VoidType(), [address.type, kind, kind, kind])
+    builder.call(cgutils.get_or_insert_function(builder.module, nothing, "llvm.prefetch.p0"), [address, kind(int(writes)), kind(3), kind(1)])
+
+
 # ------------------------------------------------------------------------------------------------------------------ what kernels call
 
 
@@ -168,6 +175,15 @@ def store_part(typing, array, offset, count, value):
         emit_masked_store(builder, arguments[3], address, emit_mask(builder, arguments[2], value), value)
         return context.get_dummy_value()
     return types.void(array, types.intp, types.intp, value), emit
+
+
+@intrinsic
+def prefetch(typing, array, offset):
+    """Ask for the cache line of the element at `offset`, which will soon be read. It need not be inside the array."""
+    def emit(context, builder, signature, arguments):
+        emit_prefetch(builder, pointer(context, builder, signature.args[0], *arguments, ir.IntType(8)), writes=False)
+        return context.get_dummy_value()
+    return types.void(array, types.intp), emit
 
 
 @intrinsic

@@ -236,7 +236,7 @@ def test_scratch_of_im2col_is_bounded_whatever_the_layer(form):
     for n, geometry in virtual_layers():
         tile = tiles.tiles(form, n, geometry)
         partial = (tile.splits - 1) * n.K * (n.C // n.G) * n.R * n.S
-        with workspace(tile.scratch, np.dtype(np.float64)) as scratch:
+        with workspace(tile.scratch, np.dtype(np.float64)) as (scratch, _):
             assert scratch.shape[1] >= tile.scratch
             assert scratch.nbytes + 8 * partial <= tiles.SCRATCH
         assert tile.scratch * 8 <= 4 << 20, "a thread's scratch should stay in its second-level cache"
@@ -258,11 +258,12 @@ def test_scratch_of_the_networks_layers_is_bounded(form, algorithm):
 def test_workspace_runs_fewer_threads_where_scratch_would_not_do():
     """And gives the others back, even after an error. Kills: more threads than rows; a limit that stays."""
     threads = runtime.get_num_threads()
-    with pytest.raises(KeyError), workspace(tiles.SCRATCH // 8, np.dtype(np.float64)) as scratch:
+    with pytest.raises(KeyError), workspace(tiles.SCRATCH // 8, np.dtype(np.float64)) as (scratch, _):
         assert len(scratch) == runtime.get_num_threads() == 1
         raise KeyError
     assert runtime.get_num_threads() == threads
-    with workspace(100, np.dtype(np.float32)) as scratch:
+    with workspace(100, np.dtype(np.float32), 33) as (scratch, shared):
+        assert len(shared) >= 33 and shared.ctypes.data % 64 == 0 and not np.shares_memory(scratch, shared)
         assert scratch.ctypes.data % 64 == 0 and scratch.strides[0] % 64 == 0 and len(scratch) == threads
 
 
