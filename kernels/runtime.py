@@ -36,6 +36,7 @@ USES = {  # the other folders that an operation's kernels import from, directly 
     "conv": ("simd", "matmul", "unfold"),
     "cross_entropy": ("softmax",),
     "activation": ("simd",),
+    "lrn": ("simd",),
     "norm": ("simd",),
     "pool": ("simd",),
 }

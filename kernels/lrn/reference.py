@@ -21,9 +21,10 @@ def forward(x, size, alpha, beta, k):
     return x * base**-beta, base
 
 
-def backward(dy, x, y, base, size, alpha, beta):
-    """dx from dy and what forward saw and gave."""
-    return dy * base**-beta - 2 * alpha * beta * x * _neighbours(dy * y / base, (size - 1) // 2, size // 2)
+def backward(dy, x, base, size, alpha, beta):
+    """dx from dy, x and base. y is worked out anew, so that nobody needs to keep it and an in-place rectifier may follow."""
+    power = base**-beta
+    return dy * power - 2 * alpha * beta * x * _neighbours(dy * x * power / base, (size - 1) // 2, size // 2)
 
 
 def _neighbours(a, below, above):

@@ -142,6 +142,21 @@ def test_the_conventions_of_lrn():
     close(paper.numpy(), F.local_response_norm(x, 5, 2.5, 0.75, 2.0).numpy(), length=5)
 
 
+@pytest.mark.parametrize("order", [lambda x: x, lambda x: x.contiguous(tinycnn.channels_last)])
+def test_a_rectifier_in_place_may_follow(order):
+    """What LRN and BatchNorm (fused or not) keep for the backward is not their result, as in PyTorch. Kills: a result that is kept, or read after it was changed."""
+    def network(x, norm, inplace):
+        return F.relu(norm(order(x)), inplace)
+    for norm in (lambda x: F.local_response_norm(x, 3, 0.5), lambda x: F.batch_norm(x, None, None, training=True),
+                 lambda x: tinycnn.ops.norm.batch_norm_relu(x, None, None, training=True)):
+        gradients = []
+        for inplace in (False, True):
+            x = leaf(numbers(2, 5, 4, 3))
+            network(x, norm, inplace).square().sum().backward()
+            gradients.append(x.grad.numpy())
+        np.testing.assert_array_equal(*gradients)
+
+
 def test_running_statistics_follow_the_batches():
     """mean by momentum, variance unbiased, in place. Kills: a biased running variance; momentum of the old; statistics that are replaced, not changed."""
     x = numbers(4, 2, 3, 1) * 2 + 1

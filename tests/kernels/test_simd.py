@@ -63,6 +63,7 @@ def choices(a, b, small, out, bytes_):
     vector.store(out, 2 * L, choose.where_larger(x, y, choose.number(a, 7), x))
     vector.store(out, 3 * L, choose.div(x, y))
     vector.store(out, 4 * L, choose.load_bytes(a, small, 1, L - 1))
+    vector.store(out, 5 * L, choose.sqrt(y))
     choose.store_bytes(bytes_, 1, L, choose.load_bytes(a, small, 0, L))
     choose.store_bytes(bytes_, 2 * L, L - 1, choose.number(a, 5))
 
@@ -125,8 +126,8 @@ def test_choices(dtype):
     choices(a, b, small, out, bytes_)
     x, y, small = a[:L], b[:L], small[:L]
     with np.errstate(invalid="ignore", divide="ignore"):
-        expected = [np.where(x <= 0, 0, y), np.where(x == 2, y, 0), np.where((x > y) | np.isnan(x), 7, x), x / y, [*small[1:], 0]]
-    np.testing.assert_array_equal(out[:5 * L], np.concatenate(expected))
+        expected = [np.where(x <= 0, 0, y), np.where(x == 2, y, 0), np.where((x > y) | np.isnan(x), 7, x), x / y, [*small[1:], 0], np.sqrt(y)]
+    np.testing.assert_array_equal(out[:6 * L], np.concatenate(expected))
     np.testing.assert_array_equal(bytes_, [77, *small, *[77] * (L - 1), *[5] * (L - 1), *[77] * (101 - 3 * L)])
 
 

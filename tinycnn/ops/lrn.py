@@ -16,19 +16,18 @@ class LocalResponseNorm(Function):
     def forward(ctx, x, size, alpha, beta, k):
         ctx.options = size, alpha, beta, k
         y, base = ctx.kernels.lrn.forward(x.array, size, alpha, beta, k)
-        y = Tensor(y, x.device)
-        ctx.save_for_backward(x, y, Tensor(base, x.device))
+        ctx.save_for_backward(x, Tensor(base, x.device))
         return y
 
     def backward(ctx, dy):
-        x, y, base = ctx.saved_tensors
+        x, base = ctx.saved_tensors
         size, alpha, beta, k = ctx.options
         if is_grad_enabled():
             base = k + alpha * neighbours(x * x, size // 2, (size - 1) // 2)
             through_base = neighbours(dy * x * base ** (-beta - 1), (size - 1) // 2, size // 2)
             dx = dy * base ** -beta - 2 * alpha * beta * x * through_base
         else:
-            dx = Tensor(ctx.kernels.lrn.backward(dy.array, x.array, y.array, base.array, size, alpha, beta), x.device)
+            dx = Tensor(ctx.kernels.lrn.backward(dy.array, x.array, base.array, size, alpha, beta), x.device)
         return dx, None, None, None, None
 
 
