@@ -82,6 +82,7 @@ class Plan(NamedTuple):
     in_place: bool  # whether the source is read where it lies; else tasks copy what they need, with zeros around it
     copied_H: int  # of one image's part of such a copy, with all rows of a block
     copied_W: int
+    pitch: int  # elements from pixel to pixel of the copy
 
     @property
     def tasks(self):
@@ -95,12 +96,13 @@ class Plan(NamedTuple):
     @property
     def scratch(self):
         """Elements of a task's copy."""
-        return 0 if self.in_place else self.block_images * self.copied_H * self.copied_W * self.depth
+        return 0 if self.in_place else self.block_images * self.copied_H * self.copied_W * self.pitch
 
 
 COPY = 96 << 10  # elements of a task's copy, or of what it reads in place, at most (unless one row needs more): a part of the second-level cache
 PIXELS = 64  # results of a task, at least, if there are as many: they share the filters that a task reads
 TASKS = 16  # wanted, so that threads have something to share out
+GAP = 16  # elements, a cache line
 LANES = 32  # filters are divided among tasks in multiples of this
 
 
@@ -120,14 +122,15 @@ def plan(images, groups, source, target, down, across):
     shares = min(parts(filters, LANES), parts(TASKS, max(blocks, 1)))
     some_filters = parts(parts(filters, shares), LANES) * LANES
     copied = ((rows - 1) * down.stride + down.reach, across.extent)
-    row_gap, pixel = (source[1] * source[2], source[2]) if in_place else (copied[1] * depth, depth)
+    pitch = depth + GAP if depth >= 64 else depth  # pixels a power of two apart would compete for the same places in the cache
+    row_gap, pixel = (source[1] * source[2], source[2]) if in_place else (copied[1] * pitch, pitch)
     low = (down.offsets[0] if down.offsets else 0, across.offsets[0] if across.offsets else 0)
     shifts = [(r - low[0]) * row_gap + (s - low[1]) * pixel for r in down.offsets for s in across.offsets]
     run = depth
     if len(across.offsets) == across.reach and depth == pixel:  # the pixels under a row of the filter lie in a row
         shifts, run = shifts[::max(1, len(across.offsets))], depth * len(across.offsets)
     return Plan(images, groups, *source, depth, down.count, across.count, filters, *target[:3], down.first, across.first, down.step, across.step,
-                down.stride, across.stride, *low, at_once, rows, some_filters, run, in_place, *copied), np.array(shifts, np.int64)
+                down.stride, across.stride, *low, at_once, rows, some_filters, run, in_place, *copied, pitch), np.array(shifts, np.int64)
 
 
 def parts(total, size):

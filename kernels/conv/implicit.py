@@ -254,7 +254,7 @@ def list_pixels(image, images, row, rows, g, p, read, write):
                     h, w = (row + r) * p.stride_down + p.low_down, q * p.stride_across + p.low_across
                     read[o] = (((image + i) * p.H + h) * p.W + w) * p.C + g * p.depth
                 else:
-                    read[o] = ((i * p.copied_H + r * p.stride_down) * p.copied_W + q * p.stride_across) * p.depth
+                    read[o] = ((i * p.copied_H + r * p.stride_down) * p.copied_W + q * p.stride_across) * p.pitch
                 h, w = p.top + (row + r) * p.step_down, p.left + q * p.step_across
                 write[o] = (((image + i) * p.target_H + h) * p.target_W + w) * p.pixel
                 o += 1
@@ -270,18 +270,18 @@ def copy_block(x, image, images, row, rows, g, p, mine):
     first, end = max(0, -left), min(width, W - left)
     for i in range(images):
         for h in range(covered):
-            at = (i * p.copied_H + h) * width * p.depth
+            at = (i * p.copied_H + h) * width * p.pitch
             if 0 <= top + h < H and first < end:
-                clear(mine, at, first * p.depth)
+                clear(mine, at, first * p.pitch)
                 pixel = (((image + i) * H + top + h) * W + left + first) * C + g * p.depth
-                if p.depth == C:
-                    copy(x, pixel, mine, at + first * p.depth, (end - first) * C)
+                if p.pitch == C:
+                    copy(x, pixel, mine, at + first * p.pitch, (end - first) * C)
                 else:
                     for w in range(end - first):
-                        copy(x, pixel + w * C, mine, at + (first + w) * p.depth, p.depth)
-                clear(mine, at + end * p.depth, (width - end) * p.depth)
+                        copy(x, pixel + w * C, mine, at + (first + w) * p.pitch, p.depth)
+                clear(mine, at + end * p.pitch, (width - end) * p.pitch)
             else:
-                clear(mine, at, width * p.depth)
+                clear(mine, at, width * p.pitch)
 
 
 @jit

@@ -159,7 +159,8 @@ def elements_of_tile(tiling):
 
 def chunk_of(tiling, each):
     """Tiles of a chunk: about equal chunks."""
-    most = max(64, CHUNK // each)
+    u = tiling.SIZE ** 2 * tiling.C * tiling.K
+    most = max(64, min(CHUNK, u) // each)  # as large as U: much smaller, and reading U for each chunk costs more than V and M gain by staying in the cache
     return parts(parts(tiling.tiles, max(1, parts(tiling.tiles, most))), 8) * 8 if tiling.tiles else 8
 
 

@@ -31,7 +31,8 @@ from .workspace import workspace
 
 OWN = 256 << 10  # elements of a dU that each thread has for itself
 BLOCK = 220 << 10  # elements of V and Z of a block: with dU they stay in the second-level cache
-CHUNK = 6 << 20  # elements of V and Z of a chunk
+LEAST, MOST_CHUNK = 2 << 20, 6 << 20  # elements of V and Z of a chunk
+MANY = 8192  # tiles that make it worth while that each split has a dU
 MOST = 9 << 20  # elements of dU
 SPLITS = 16  # of the tiles, if threads have a dU each
 PIECES = 32  # of a chunk, for threads to share out
@@ -46,10 +47,11 @@ def sum_size(tiling):
 def tiles_at_once(tiling):
     """(splits, tiles of a block), or (0, tiles of a chunk) for phases."""
     each = tiling.SIZE ** 2 * (whole(tiling.C) + whole(tiling.K))
-    if sum_size(tiling) <= OWN:
+    if sum_size(tiling) <= OWN and tiling.tiles >= MANY:
         block = max(8, min(64, BLOCK // each))
         return max(1, min(SPLITS, parts(tiling.tiles, block))), block
-    return 0, max(8, parts(tiling.tiles, max(1, parts(tiling.tiles, max(64, CHUNK // each)))))
+    chunk = min(max(sum_size(tiling), LEAST), MOST_CHUNK)  # as large as dU: see winograd.py
+    return 0, max(8, parts(tiling.tiles, max(1, parts(tiling.tiles, max(64, chunk // each)))))
 
 
 def scratch(n, geometry):
