@@ -28,7 +28,7 @@ from ..matmul.block import pack_b, panel_width, whole_vectors
 from ..memory import empty_channels_last, past_cache
 from ..runtime import contiguous, jit
 from ..simd.places import add_outer_at, add_row, add_stored_at, clamp_tile, places_of, prefetch_at, store_tile_at, stream_tile_at
-from ..simd.tile import ROWS, VECTORS, zero_tile
+from ..simd.tile import ROWS, VECTORS, load_square, store_tile, transpose, zero_tile
 from ..simd.vector import lanes, load, load_part, store, store_part, zero
 from .correlation import LANES, forward_axis, gradient_axes, parts, plan
 from .epilogue import NOTHING
@@ -124,33 +124,55 @@ def pack_filters(w, groups, taps, columns):
     inner, inner_step, outer, outer_step = (C, R * S, K // groups, C * R * S) if columns == "filters" else (K // groups, C * R * S, C, R * S)
     width = 16 * parts(outer, 16)  # enough for any vector
     packed = aligned(groups * len(taps) * inner * width, w.dtype)
-    _pack_filters(w.reshape(-1), groups, K // groups * C * R * S, np.asarray(taps, np.int64), inner, inner_step, outer, outer_step, packed)
+    _pack_filters(w.reshape(-1), groups, K // groups * C * R * S, np.asarray(taps, np.int64), R * S, inner, inner_step, outer, outer_step, packed)
     return packed
 
 
 @jit(parallel=True)
-def _pack_filters(w, groups, group_step, taps, inner, inner_step, outer, outer_step, packed):
+def _pack_filters(w, groups, group_step, taps, all_taps, inner, inner_step, outer, outer_step, packed):
     W, T = panel_width(w), len(taps)
     panels = (outer + W - 1) // W
     group = T * inner * whole_vectors(outer, w)
+    rank = np.full(all_taps, -1)  # of each tap among those that are wanted
+    for t in range(T):
+        rank[taps[t]] = t
     for task in prange(groups * panels):
-        g, first = task // panels, task % panels * W
+        g, first = np.int64(task) // panels, np.int64(task) % panels * W
         columns = min(W, outer - first)
         source, into = g * group_step + first * outer_step, g * group + first * T * inner
-        if T == 1:
-            pack_b(inner, columns, w, source + taps[0], inner_step, outer_step, packed, into)
+        if all_taps == 1:
+            pack_b(inner, columns, w, source, inner_step, outer_step, packed, into)
         else:
-            _pack_panel(w, source, taps, inner, inner_step, columns, outer_step, packed, into)
+            _pack_panel(w, source, rank, inner, inner_step, columns, outer_step, packed, into)
 
 
 @jit
-def _pack_panel(w, source, taps, inner, inner_step, columns, outer_step, packed, into):
-    width, step = whole_vectors(columns, w), inner * whole_vectors(columns, w)
-    for i in range(inner):
-        for lane in range(width):
-            place, found = into + i * width + lane, source + i * inner_step + lane * outer_step
-            for t in range(len(taps)):
-                packed[place + t * step] = w[found + taps[t]] if lane < columns else 0
+def _pack_panel(w, source, rank, inner, inner_step, columns, outer_step, packed, into):
+    """A panel from weights whose taps lie in a row, as perhaps do the taps of all channels: square by square, turned in registers."""
+    width, L, taps = whole_vectors(columns, w), lanes(w), len(rank)
+    run, runs = (inner * taps, 1) if inner_step == taps else (taps, inner)
+    square = np.empty(L * L, w.dtype)
+    for v in range(0, width, L):
+        for i in range(runs):
+            for e in range(0, run, L):
+                _turn(w, source + v * outer_step + i * inner_step + e, outer_step, min(L, columns - v), min(L, run - e), square)
+                for j in range(min(L, run - e)):
+                    row = i + (e + j) // taps if runs == 1 else i
+                    t = rank[(e + j) % taps]
+                    if t >= 0:
+                        store(packed, into + (t * inner + row) * width + v, load(square, j * L))
+
+
+@jit
+def _turn(w, w0, step, rows, columns, square):
+    """square[j, i] = element j of row i of the matrix at w0 whose rows are `step` apart; 0 in rows that are not there."""
+    L = lanes(w)
+    if rows == L and w0 + (L - 1) * step + L <= w.size:
+        store_tile(transpose(load_square(w, w0, step)), square, 0, L, L)
+    else:
+        for j in range(columns):
+            for i in range(L):
+                square[j * L + i] = w[w0 + i * step + j] if i < rows else 0
 
 
 # ------------------------------------------------------------------------------------------------------------------ the loop
