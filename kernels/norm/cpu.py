@@ -6,6 +6,17 @@ Results lie as x does. What a channel does to its elements is worked out first, 
     dx = scale * (dy - common - (x - centre) * along)       along = dweight / sqrt(var + eps) / M;  common = dbias / M - (mean - centre) * along
 
 The mean's last digits, which float32 has no room for, go into shift and common; subtracting centre is exact where x is near it, so a large mean costs no digits.
+
+Measured (float32, batch 16, ms, contiguous / channels-last, on two cores of an Intel Xeon (Sapphire Rapids, AVX-512) virtual machine; copy 23 GB/s; behind, PyTorch 2.13
+likewise, its rectifier and sum in place; minima of 25 alternating rounds):
+
+                           64x112x112                  256x56x56                   192x28x28
+    forward                5.3 / 5.8   13.7 / 11.1     5.1 / 5.9   13.6 / 9.6      1.1 / 1.3    2.6 / 1.8
+    with rectifier         5.3 / 5.5   16.0 / 13.6     5.0 / 5.6   15.7 / 11.3     1.0 / 0.9    2.9 / 1.8
+    and residual           6.6 / 6.6   19.6 / 17.1     6.7 / 6.6   19.3 / 15.2     1.1 / 1.3    3.2 / 2.2
+    backward               5.7 / 8.1    8.5 / 13.5     5.4 / 8.0    8.1 / 11.3     1.0 / 1.6    1.4 / 2.1
+    with rectifier         5.9 / 8.9   14.2 / 20.1     5.6 / 8.7   13.3 / 17.3     1.0 / 1.4    2.3 / 3.0
+    and residual           9.6 / 10.5  14.2 / 20.1     8.7 / 10.3  13.3 / 17.3     1.6 / 1.9    2.3 / 3.0
 """
 from math import prod
 
@@ -65,7 +76,7 @@ def _backward(dy, x, y, weight, bias, mean, var, eps, relu):
         return dx, np.zeros(C, x.dtype), np.zeros(C, x.dtype), passed
     centre, scale, shift = coefficients(x.dtype, per_channel(weight, 1, C), per_channel(bias, 0, C), mean, var, eps)
     if in_pixels(x):
-        dbias, product = pixels.gradient_sums(flat(dy), flat(x), y, centre, scale, shift, relu, written)
+        dbias, product = pixels.gradient_sums(flat(dy), flat(x), y, centre, scale, shift, relu, past_cache(written), written)
         dweight = (product - (mean - centre) * dbias) * inverse_std
         along = dweight * inverse_std / M
         common = dbias / M - (mean - centre) * along

@@ -66,7 +66,7 @@ def normalise(x, centre, scale, shift, added, relu, past_cache, y):
     _normalise(x, *(spread(values, row, x.dtype) for values in (centre, scale, shift)), added, relu, past_cache, tile_size(x, row), y)
 
 
-def gradient_sums(dy, x, y, centre, scale, shift, relu, passed):
+def gradient_sums(dy, x, y, centre, scale, shift, relu, past_cache, passed):
     """(sum of dy, sum of dy * (x - centre)), float64 (2, C), of the dy that pass the rectifier.
 
     relu: dy passes where (x - centre) * scale + shift is positive; or, if y is not empty, where y is: then the dy that pass are written to `passed`.
@@ -74,7 +74,7 @@ def gradient_sums(dy, x, y, centre, scale, shift, relu, passed):
     C, row = len(centre), period(len(centre), x.dtype)
     size = tile_size(x, row)
     sums = np.empty((-(-x.size // size), 2, row))
-    _gradient_sums(dy, x, y, *(spread(values, row, x.dtype) for values in (centre, scale, shift)), relu, passed, size, sums)
+    _gradient_sums(dy, x, y, *(spread(values, row, x.dtype) for values in (centre, scale, shift)), relu, past_cache, passed, size, sums)
     return per_channel(sums, C)
 
 
@@ -134,13 +134,13 @@ def _normalise_tile(x, centre, scale, shift, added, relu, past_cache, start, end
 
 
 @jit(parallel=True)
-def _gradient_sums(dy, x, y, centre, scale, shift, relu, passed, size, out):
+def _gradient_sums(dy, x, y, centre, scale, shift, relu, past_cache, passed, size, out):
     for tile in prange(len(out)):
-        _gradient_sums_tile(dy, x, y, centre, scale, shift, relu, passed, tile * size, min(x.size, (tile + 1) * size), out[tile])
+        _gradient_sums_tile(dy, x, y, centre, scale, shift, relu, past_cache, passed, tile * size, min(x.size, (tile + 1) * size), out[tile])
 
 
 @jit
-def _gradient_sums_tile(dy, x, y, centre, scale, shift, relu, passed, start, end, out):
+def _gradient_sums_tile(dy, x, y, centre, scale, shift, relu, past_cache, passed, start, end, out):
     L, period = lanes(x), centre.size
     total, product = np.zeros(period, x.dtype), np.zeros(period, x.dtype)
     out[:] = 0
@@ -152,7 +152,7 @@ def _gradient_sums_tile(dy, x, y, centre, scale, shift, relu, passed, start, end
                 off, d = sub(take(x, at, left), load(centre, i)), take(dy, at, left)
                 if y.size:
                     d = where_positive(take(y, at, left), d)
-                    put(passed, at, left, False, d)
+                    put(passed, at, left, past_cache, d)
                 elif relu:
                     d = where_positive(fma(off, load(scale, i), load(shift, i)), d)
                 store(total, i, add(load(total, i), d))
