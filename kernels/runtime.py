@@ -73,9 +73,10 @@ def load_threading_layer():
     """Load the best of Numba's threading layers that this machine has, and return its name.
 
     GNU's OpenMP lets idle threads spin for milliseconds, which is good as long as no other program wants the core: with two busy neighbours a step of LeNet-5 took
-    60 ms instead of 10. We let them spin for some 50 microseconds, the time between two kernels. It reads the setting when it is loaded, so nobody else is affected.
+    60 ms instead of 10. We let them spin for 100 to 500 microseconds (a processor decides how long its `pause` takes), more than the time between two kernels. It
+    reads the setting when it is loaded, so nobody else is affected.
     """
-    spin = {} if "OMP_WAIT_POLICY" in os.environ or "GOMP_SPINCOUNT" in os.environ else {"GOMP_SPINCOUNT": "2000"}
+    spin = {} if "OMP_WAIT_POLICY" in os.environ or "GOMP_SPINCOUNT" in os.environ else {"GOMP_SPINCOUNT": "10000"}
     os.environ.update(spin)
     try:
         for name, module in (("omp", "omppool"), ("tbb", "tbbpool")):

@@ -99,7 +99,7 @@ class Plan(NamedTuple):
         return 0 if self.in_place else self.block_images * self.copied_H * self.copied_W * self.pitch
 
 
-COPY = 96 << 10  # elements of a task's copy, or of what it reads in place, at most (unless one row needs more): a part of the second-level cache
+COPY = 128 << 10  # elements of a task's copy, or of what it reads in place, at most (unless one row needs more): a part of the second-level cache
 PIXELS = 64  # results of a task, at least, if there are as many: they share the filters that a task reads
 TASKS = 16  # wanted, so that threads have something to share out
 GAP = 16  # elements, a cache line
@@ -117,6 +117,8 @@ def plan(images, groups, source, target, down, across):
     rows_read = max(1, down.stride * width * depth)
     rows = max(1, min(down.count, COPY // rows_read))
     rows = max(1, parts(down.count, max(1, parts(down.count, rows))))  # about equal blocks
+    if across.count == 1:
+        rows = parts(rows, 8) * 8  # a block of single pixels, without rest in tiles of 8
     at_once = 1 if rows < down.count else max(1, min(images, parts(PIXELS, max(1, down.count * across.count))))
     blocks = parts(images, at_once) * parts(down.count, rows) * groups
     shares = min(parts(filters, LANES), parts(TASKS, max(blocks, 1)))

@@ -29,7 +29,7 @@ from ..memory import empty_channels_last, past_cache
 from ..runtime import contiguous, jit
 from ..simd.places import add_outer_at, add_row, add_stored_at, clamp_tile, places_of, prefetch_at, store_tile_at, stream_tile_at
 from ..simd.tile import ROWS, VECTORS, load_square, store_tile, transpose, zero_tile
-from ..simd.vector import lanes, load, load_part, store, store_part, zero
+from ..simd.vector import lanes, load, load_part, prefetch, store, store_part, zero
 from .correlation import LANES, forward_axis, gradient_axes, parts, plan
 from .epilogue import NOTHING
 from .outputs import target
@@ -124,7 +124,8 @@ def pack_filters(w, groups, taps, columns):
     inner, inner_step, outer, outer_step = (C, R * S, K // groups, C * R * S) if columns == "filters" else (K // groups, C * R * S, C, R * S)
     width = 16 * parts(outer, 16)  # enough for any vector
     packed = aligned(groups * len(taps) * inner * width, w.dtype)
-    _pack_filters(w.reshape(-1), groups, K // groups * C * R * S, np.asarray(taps, np.int64), R * S, inner, inner_step, outer, outer_step, packed)
+    if len(taps):  # some phases of an input gradient have none
+        _pack_filters(w.reshape(-1), groups, K // groups * C * R * S, np.asarray(taps, np.int64), R * S, inner, inner_step, outer, outer_step, packed)
     return packed
 
 
@@ -241,15 +242,22 @@ def _tiles(nothing, x, read, first, end, columns, shifts, p, w, w0, bias, b0, ad
     last, depth, width = len(read) - 1, len(shifts) * p.run, whole_vectors(columns, w)
     tiles, panels = (len(read) + ROWS - 1) // ROWS, (end - first + columns - 1) // columns
     by_pixel = depth * (end - first) <= KEPT
+    lines = max(1, (2 * LINE + tiles - 1) // tiles)  # of the next panel, that each tile asks for while 16 of its own steps pass: 32 lines
     for step in range(tiles * panels):
         o, f = (step // panels * ROWS, first + step % panels * columns) if by_pixel else (step % tiles * ROWS, first + step // tiles * columns)
         places, soon = places_of(nothing, read, o, last), places_of(nothing, read, o + ROWS, last)
         tile, row = nothing, w0 + f * depth
+        foresee = not by_pixel and step % tiles * lines < 2 * LINE and f + columns < p.filters
+        ahead = row + depth * width + step % tiles * lines * depth
         for t in range(len(shifts)):
             behind = shifts[t] + p.run
             for line in range(shifts[t], behind, LINE):
                 if f == first:
                     prefetch_at(nothing, x, soon, line)  # eight pixels at once are more streams than the machine foresees by itself
+                if foresee:
+                    for _ in range(lines):
+                        prefetch(w, ahead)
+                        ahead += LINE
                 for j in range(line, min(line + LINE, behind)):
                     tile = add_outer_at(tile, x, places, j, w, row)
                     row += width

@@ -41,11 +41,13 @@ from .winograd_transform import constant_of, transform
 from .workspace import aligned, workspace
 
 NAME = "winograd"
-RATE = 150e9  # FLOP/s of one core
-MOVE = 0.08e-9  # seconds for an element of V or M: computed, written, read
-READ = 0.15e-9  # seconds for an element of U, from beyond the second-level cache
+RATE = 130e9  # FLOP/s of one core
+MOVE = 0.12e-9  # seconds for an element of V or M: computed, written, read
+READ, FETCH = 0.1e-9, 0.5e-9  # seconds for an element of U, from the last cache, or from memory
+NEAR = 4 << 20  # elements of U that the last cache may hold
 PRODUCT = 4e-6  # seconds to begin the products of a block
 BLOCK = 300 << 10  # elements of a block's V and M: a part of the second-level cache
+REREAD = 600 << 10  # elements of U, at most, that every block may read again
 CHUNK = 10 << 20  # elements of a chunk's V and M
 FEWEST = 24  # tiles of a block
 PIECES = 32  # of a chunk, for threads to share out
@@ -73,8 +75,9 @@ def _cost(choice, form, n):
     tiles = n.N * n.G * parts(target[0], choice.OUTPUTS) * parts(target[1], choice.OUTPUTS)
     places = choice.SIZE ** 2
     lanes_of = [-(-filters // 16) * 16 for filters in (C, K)]
-    weights = places * n.G * C * K * READ * (2 if form == "weight_grad" else 1)
-    products = 2 * places * max(tiles, 8) * lanes_of[0] * lanes_of[1] / RATE
+    u = places * n.G * C * K
+    weights = u * (READ if u <= NEAR else FETCH) * (2 if form == "weight_grad" else 1)
+    products = 2 * places * parts(tiles, 8) * 8 * lanes_of[0] * lanes_of[1] / RATE
     return products + places * tiles * sum(lanes_of) * MOVE + weights + 60e-6
 
 
@@ -146,7 +149,7 @@ def tiles_at_once(tiling):
     """(tiles of a thread's block, elements of its scratch), or (0, elements of all) if the tiles go through the steps in phases."""
     each = elements_of_tile(tiling)
     block = BLOCK // each // 8 * 8
-    if block >= FEWEST:
+    if block >= FEWEST and tiling.SIZE ** 2 * tiling.C * tiling.K <= REREAD:
         block = max(8, min(block, parts(parts(tiling.tiles, 16), 8) * 8))  # at least 16 blocks for threads to share out, where there are tiles enough
         return block, each * block + border(tiling)
     return 0, each * chunk_of(tiling, each) + border(tiling)

@@ -6,7 +6,8 @@ import numba
 import numpy as np
 import pytest
 
-from tinycnn.kernels.conv import workspace
+from tinycnn.kernels import memory as memory_of_results
+from tinycnn.kernels.conv import implicit, winograd, workspace
 from tinycnn.kernels.conv.geometry import Geometry
 
 #        x (N, C, H, W), w (K, C/G, R, S), Geometry(stride, padding, dilation, groups)
@@ -46,6 +47,31 @@ def count_up(case):
     """An image of x's shape that holds 1, 2, 3, ...: unfolding copies and folding adds, so whole numbers come out exactly."""
     x_shape = CASES[case][0]
     return np.arange(1.0, np.prod(x_shape) + 1).reshape(x_shape)
+
+
+FENCE = 4096  # bytes
+
+
+@contextmanager
+def fenced_memory():
+    """Packed filters, scratch memory and results of the fast kernels stand between bytes that nobody may touch. They are looked at in the end."""
+    kept = []
+
+    def aligned(elements, dtype):
+        size = elements * np.dtype(dtype).itemsize
+        memory = np.full(size + 2 * FENCE + 64, 0xAB, np.uint8)
+        first = FENCE + -(memory.ctypes.data + FENCE) % 64
+        kept.append((memory[:first], memory[first + size:]))
+        return memory[first:first + size].view(dtype)
+
+    workspace.forget()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (workspace, implicit, winograd):
+            patch.setattr(module, "aligned", aligned)
+        patch.setattr(memory_of_results, "_on_a_line", lambda shape, dtype: aligned(int(np.prod(shape)), dtype).reshape(shape))
+        yield
+    workspace.forget()
+    assert kept and all((fence == 0xAB).all() for fences in kept for fence in fences), "something was written outside its memory"
 
 
 @cache

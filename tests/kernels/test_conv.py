@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conv_cases import CASES, draw, poisoned_memory
+from conv_cases import CASES, draw, fenced_memory, poisoned_memory
 from tolerance import close
 
 from tinycnn.kernels import backend, runtime
@@ -127,6 +127,20 @@ def test_more_than_one_tile(case, algorithm):
     for answer, truth, length in zip(all_three(cpu, x, w, bias, dy, geometry, algorithm=algorithm), expected, lengths(x, w, dy)):
         close(answer, truth, length)
     close(cpu.forward(x, w, None, geometry, algorithm=algorithm), expected[0] - bias.reshape(-1, 1, 1), w[0].size)
+
+
+@pytest.mark.parametrize("algorithm", ["implicit", "winograd"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", CASES | LARGE)
+def test_nothing_is_written_outside_its_memory(case, dtype, algorithm):
+    """Kills: filters packed for a phase without taps; whole vectors stored where a part is left; scratch memory a row too short."""
+    x_shape, w_shape, geometry = (CASES | LARGE)[case]
+    only_what_it_can(algorithm, x_shape, w_shape, geometry)
+    rng = np.random.default_rng(0)
+    y_shape = (x_shape[0], w_shape[0], *geometry.output_size(x_shape[2:], w_shape[2:]))
+    x, w, bias, dy = (rng.standard_normal(shape).astype(dtype) for shape in (x_shape, w_shape, w_shape[:1], y_shape))
+    with fenced_memory():
+        all_three(cpu, x, w, bias, dy, geometry, algorithm=algorithm)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
