@@ -20,6 +20,7 @@ from .rivals.base import TrainingStep
 from .validate import error
 
 MOST_ERROR = {"inference": 1e-3, "training": 1e-2, "layer": 1e-3}  # sigma of the scores; of all gradients together; sigma of a layer's result
+AMPLIFIED = 4  # times the error of plain summation in float32 is rounding too: a deep network's gradients jump where a rectifier's input changes sign
 
 
 def drawn(model, seed=0):
@@ -54,7 +55,11 @@ def measure_network(contestants, name, level, batch, results, plan, threads, opt
     model = build(name, options)
     x, target = inputs(name, batch, options)
     graph = trace(model.train(level == "training"), x.shape)
-    expected = exact_scores(name, options, x, threads) if level == "inference" else exact_gradients(name, options, x, target, threads)
+    if level == "inference":
+        expected, limit = exact_scores(name, options, x, threads), MOST_ERROR[level]
+    else:
+        expected = exact_gradients(name, options, x, target, threads)
+        limit = max(MOST_ERROR[level], AMPLIFIED * distance(exact_gradients(name, options, x, target, threads, np.float32), expected))
     runs = {}
     for contestant in contestants:
         tell(f"{name}, {level}, batch {batch}: {contestant.name} gets ready")
@@ -71,15 +76,15 @@ def measure_network(contestants, name, level, batch, results, plan, threads, opt
     training = level == "training"
     least = graph.least_seconds(batch, results.peak(threads), training)
     check = check_scores if level == "inference" else check_gradients
-    results.rows += measure_task(row, runs, expected, check, plan, results, graph.flops(batch, training), graph.moved(batch, training), least)
+    results.rows += measure_task(row, runs, expected, check, limit, plan, results, graph.flops(batch, training), graph.moved(batch, training), least)
 
 
 def reason(failure):
     return str(failure) if isinstance(failure, Unsupported) else f"{type(failure).__name__}: {str(failure).strip().partition(chr(10))[0]}"
 
 
-def measure_task(template, runs, expected, check, plan, results, flops, moved, least=None):
-    """The rows of one task. check(contestant, run, expected): its error."""
+def measure_task(template, runs, expected, check, limit, plan, results, flops, moved, least=None):
+    """The rows of one task. check(contestant, run, expected): its error, of which `limit` is allowed."""
     rows, right = {}, {}
     for name, (contestant, run) in runs.items():
         rows[name] = row = Row(**{**template.__dict__, "contestant": name, "library": contestant.library})
@@ -88,20 +93,19 @@ def measure_task(template, runs, expected, check, plan, results, flops, moved, l
         except Exception as failure:  # compiled when first called, by another library
             row.refused = f"fails: {reason(failure)}"
             continue
-        row.refused = verdict(row, row.error)
+        row.refused = verdict(row.error, limit)
         if not row.refused:
             right[name] = contestant, run
     samples = alternate({name: run for name, (_, run) in right.items()}, plan, {name: contestant.running for name, (contestant, _) in right.items()})
     for name, (contestant, run) in right.items():
         row = timed(rows[name], samples[name], results.peak(row.threads), plan, flops, moved, least)
         row.error_after = check(contestant, run, expected)
-        row.refused = row.refused or verdict(row, row.error_after, " after the timing")
+        row.refused = row.refused or verdict(row.error_after, limit, " after the timing")
     compare(list(rows.values()), samples)
     return list(rows.values())
 
 
-def verdict(row, off, when=""):
-    limit = MOST_ERROR[row.level]
+def verdict(off, limit, when=""):
     return "" if off is None or off <= limit else f"wrong{when}: off by {off:.2g}, at most {limit:g} is rounding"
 
 
@@ -120,14 +124,14 @@ def check_scores(contestant, run, expected):
 
 # ---- training
 
-def exact_gradients(name, options, x, target, threads):
+def exact_gradients(name, options, x, target, threads, dtype=np.float64):
     """{parameter: gradient}, without dropout."""
-    model = build(name, options).train().double()
+    model = build(name, options).train().to(np.dtype(dtype))
     for layer in model.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0
     with truth.engine(threads):
-        outputs = model(tinycnn.from_numpy(x.astype(np.float64)))
+        outputs = model(tinycnn.from_numpy(x.astype(dtype)))
         scores, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
         loss = F.cross_entropy(scores, tinycnn.from_numpy(target))
         for extra in auxiliary:
@@ -146,6 +150,11 @@ def check_gradients(contestant, step, expected):
     missing = sorted(set(expected) - set(gradients))
     if missing:
         raise ValueError(f"no gradient for {', '.join(missing[:3])} ({len(missing)} parameters)")
+    return distance(gradients, expected)
+
+
+def distance(gradients, expected):
+    """The length of the difference over the length of what is expected, all parameters together."""
     off = sum(float(np.sum(np.square(gradients[name] - gradient))) for name, gradient in expected.items())
     off = (off / sum(float(np.sum(np.square(gradient))) for gradient in expected.values())) ** 0.5
     return off if np.isfinite(off) else float("inf")
@@ -190,7 +199,7 @@ def measure_layer(contestants, name, graph, node, count, batch, results, plan, t
         moved = 4 * batch * (x[0].size + dy[0].size) + sum(array.nbytes for array in alone.values.values())
         row = Row("layer", name, describe(graph, node), what, "", "", batch, threads, plan.cache, count=count)
         check = (lambda *_: None) if dropout else check_layer_gradients if training else check_scores
-        results.rows += measure_task(row, runs, expected, check, plan, results, flops * (3 if training else 1), moved * (2 if training else 1))
+        results.rows += measure_task(row, runs, expected, check, MOST_ERROR["layer"], plan, results, flops * (3 if training else 1), moved * (2 if training else 1))
 
 
 def check_layer_gradients(contestant, run, expected):
