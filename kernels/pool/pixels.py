@@ -11,7 +11,7 @@ Napkin (float32, 16x64x112x112, 3x3 windows 2 apart): the maximum reads 51 MB an
 its backward reads those 16 MB and writes 51 MB. A row of the image stays in the nearest caches while the windows go over it, so memory is the bound.
 
 Measured (float32, batch 16, two cores of an Intel Xeon (Sapphire Rapids, AVX-512) virtual machine; copy 23 GB/s; time over that of PyTorch 2.13 in its better layout,
-which is channels-last): maximum 0.5-0.7 forward, 0.5-0.85 backward, mean 1.0-1.3 forward, 0.5-0.6 backward, on 64x112x112 (3x3 and 2x2 windows 2 apart: 3.5 and 3.3 ms
+which is channels-last): maximum 0.55-0.78 forward, 0.5-0.85 backward, mean 1.1-1.3 forward, 0.5-0.6 backward, on 64x112x112 (3x3 and 2x2 windows 2 apart: 3.5 and 3.3 ms
 forward, 4.9 and 3.8 backward), 256x56x56 and 192x28x28 (3x3 windows 1 apart); mean of whole 7x7 maps 0.95, backward 1.0.
 """
 from numba import prange
