@@ -143,6 +143,28 @@ def test_parameters_are_filled_in_place():
     assert values(init.normal_, dtype=tinycnn.float32).dtype == np.float32
 
 
+@pytest.mark.parametrize("draw", [init.uniform_, init.normal_, init.trunc_normal_, init.xavier_uniform_, init.kaiming_normal_])
+def test_skip_draws_nothing(draw):
+    """Kills: a distribution that is drawn all the same; a generator that moves; constants left out as well."""
+    before, weight = tinycnn.random.get_rng_state(), tinycnn.zeros(3, 2)
+    with init.skip():
+        assert draw(weight) is weight
+        layer = tinycnn.nn.BatchNorm2d(3)
+    assert not weight.numpy().any() and tinycnn.random.get_rng_state() == before
+    assert (layer.weight.detach().numpy() == 1).all() and (layer.running_var.numpy() == 1).all()
+
+
+def test_skip_ends_with_its_block():
+    """Also with an inner block, and after an error. Kills: an inner block that switches drawing on again; an error that leaves it off for good."""
+    weight = tinycnn.zeros(3, 2)
+    with pytest.raises(ValueError, match="std is -1"), init.skip():
+        with init.skip():
+            pass
+        assert not init.uniform_(weight).numpy().any()
+        init.normal_(weight, std=-1)
+    assert init.uniform_(weight).numpy().any()
+
+
 @pytest.mark.parametrize("function, message", [
     (lambda: init.xavier_uniform_(tinycnn.zeros(3)), "at least 2 dimensions"),
     (lambda: init.kaiming_normal_(tinycnn.zeros(3, 3), mode="fan"), "mode is 'fan'"),

@@ -154,6 +154,17 @@ def test_summary(capsys):
     assert counts[0] < counts[1]
 
 
+def test_no_weights_are_drawn_that_nobody_uses(capsys, finished_run):
+    """A summary needs none, a trained network brings its own. Kills: millions of random numbers drawn before a checkpoint takes their place."""
+    before = tinycnn.random.get_rng_state()
+    said(capsys, "summary", "resnet20")
+    said(capsys, "evaluate", str(finished_run))
+    said(capsys, "predict", "3", "-c", str(finished_run))
+    assert tinycnn.random.get_rng_state() == before
+    model = models.lenet5()
+    assert tinycnn.random.get_rng_state() != before and model.features[0].weight.detach().numpy().any()  # and afterwards they are drawn as ever
+
+
 def test_lists(capsys):
     """Kills: a network or a recipe that nobody can find."""
     listed = said(capsys, "models")

@@ -22,10 +22,11 @@ def summary(model, options, training, as_json, **sizes):
     tinycnn summary googlenet --training
     tinycnn summary alexnet --width 0.25 --image-size 64 --json
     """
-    from .. import models
+    from .. import models, nn
     from ..tools import summary as summarise
     options |= {name: value for name, value in sizes.items() if value is not None}
     C, size, _ = models.default_input(model)
-    network = models.build(model, **options).train(training)
-    result = summarise(network, (options.get("in_channels", C), *[options.get("image_size", size)] * 2))
+    with nn.init.skip():  # only shapes are looked at
+        network = models.build(model, **options)
+    result = summarise(network.train(training), (options.get("in_channels", C), *[options.get("image_size", size)] * 2))
     click.echo(result.to_json(indent=2) if as_json else str(result))

@@ -3,8 +3,12 @@
 Each unit of a layer adds up fan_in products. For the signal to keep its size from layer to layer the weights need a variance of gain^2 / fan_in (forwards) or
 gain^2 / fan_out (backwards): Xavier takes the mean of both fans (Glorot, Bengio 2010), Kaiming one of them, with the gain sqrt(2) that makes up for the half
 that a ReLU cuts off (He et al. 2015). A uniform distribution over (-a, a) has the variance a^2 / 3.
+
+Weights that will be overwritten or never looked at need not be drawn: VGG-16 has 138 million of them. `with skip():` builds such a network at once.
 """
 import math
+import threading
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -13,8 +17,32 @@ from ..random import generator as engine_generator
 from ..tensor import Tensor
 
 
+class _Skipping(threading.local):
+    on = False
+
+
+_skipping = _Skipping()  # per thread: whether random values are left out
+
+
+@contextmanager
+def skip():
+    """Within this block nothing random is drawn: such values stay whatever memory holds, and the generator stays where it is. Constants are still set.
+
+        with nn.init.skip():
+            model = models.vgg16()
+        model.load_state_dict(weights)
+    """
+    before, _skipping.on = _skipping.on, True
+    try:
+        yield
+    finally:
+        _skipping.on = before
+
+
 def uniform_(tensor, a=0.0, b=1.0, generator=None):
     """Uniform over [a, b)."""
+    if _skipping.on:
+        return tensor
     rng = generator or engine_generator()
     return _fill(tensor, a + (b - a) * rng.random(tensor.shape, _drawn(tensor)))
 
@@ -23,6 +51,8 @@ def normal_(tensor, mean=0.0, std=1.0, generator=None):
     """Normal with the given mean and standard deviation."""
     if std < 0:
         raise ValueError(f"normal_: std is {std}; it cannot be negative")
+    if _skipping.on:
+        return tensor
     rng = generator or engine_generator()
     return _fill(tensor, mean + std * rng.standard_normal(tensor.shape, _drawn(tensor)))
 
@@ -32,6 +62,8 @@ def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
     inside = _normal_cdf((b - mean) / std) - _normal_cdf((a - mean) / std)
     if inside < 0.01:
         raise ValueError(f"trunc_normal_: only {inside:.2%} of a normal distribution with mean {mean} and std {std} lies within [{a}, {b}]")
+    if _skipping.on:
+        return tensor
     rng = generator or engine_generator()
     values = mean + std * rng.standard_normal(tensor.shape, _drawn(tensor)).reshape(-1)
     outside = np.flatnonzero((values < a) | (values > b))

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from inspect import signature
 from pathlib import Path
 
-from .. import __version__, models, optim
+from .. import __version__, models, nn, optim
 from ..data import DataLoader, open_dataset
 from ..data.transforms import IMAGENET_MEAN, IMAGENET_STD, channel_statistics
 from ..random import manual_seed
@@ -59,7 +59,8 @@ def make_model(config):
 
 def trained_model(checkpoint):
     """The network of a checkpoint, ready to be used."""
-    model = make_model(checkpoint.config)
+    with nn.init.skip():  # every weight comes from the checkpoint
+        model = make_model(checkpoint.config)
     restore(model, checkpoint, checkpoint.average or None)
     return model.eval()
 
