@@ -27,7 +27,7 @@ from ..matmul.block import pack_rows, panel_width, whole_vectors
 from ..runtime import jit
 from ..simd.places import add_outer_at, add_stored_at, places_of, rows_of, store_tile_at
 from ..simd.tile import ROWS, VECTORS, load_square, store_tile, transpose, zero_tile
-from ..simd.vector import add, lanes, load, store
+from ..simd.vector import add, lanes, load, store, store_part
 from .correlation import forward_axis, parts, plan
 from .implicit import clear, copy
 from .sizes import sizes
@@ -217,10 +217,23 @@ def _finish_share(part, parts, sums, p, share, weights, taps, dw):
                 at = part * share.sums + panel * count + i * width + f - panel
                 _add_splits(sums, at, width, rows, share.splits, parts * share.sums, turned)
                 for lane in range(min(L, filters - f)):
-                    row = ((g * p.filters + k + f + lane) * p.depth) * taps
-                    for j in range(rows):
-                        tap, c = (first + i + j) // p.depth, (first + i + j) % p.depth
-                        dw[row + c * taps + tap] = turned[lane * L + j]
+                    row = (g * p.filters + k + f + lane) * p.depth * taps
+                    if taps == 1:
+                        store_part(dw, row + first + i, rows, load(turned, lane * L))
+                    else:
+                        _store_taps(turned, lane * L, rows, first + i, p.depth, taps, dw, row)
+
+
+@jit
+def _store_taps(values, v0, count, first, C, taps, dw, row):
+    """Weights first, first + 1, ... of a filter, weight = tap * C + channel, to where they are in (C, taps)."""
+    c = first % C
+    place = row + c * taps + first // C
+    for j in range(count):
+        dw[place] = values[v0 + j]
+        c, place = c + 1, place + taps
+        if c == C:
+            c, place = 0, place - C * taps + 1
 
 
 @jit
