@@ -143,11 +143,24 @@ def test_a_view_of_a_changed_tensor_is_refused():
     assert grad(y[0] * 1, x)[0].tolist() == [2, 0]
 
 
-def test_changing_a_recorded_view_is_refused():
+@pytest.mark.parametrize(("change", "operation"), [(lambda v: v.mul_(2), "Assign"), (lambda v: v.copy_(v * 2), "Assign"), (lambda v: v.__setitem__(0, 2.0), "Set"),
+                                                   (tinycnn.nn.ReLU(inplace=True), "ReLU")], ids=["mul_", "copy_", "set", "relu_"])
+def test_changing_a_recorded_view_is_refused(change, operation):
+    """By an error that names the operation, the view, and what to do instead. Kills: a silently wrong gradient; the change made before it is refused."""
+    y = leaf(1, 2) * 1
+    with pytest.raises(RuntimeError, match=r"view of a recorded tensor \(shape \(1,\), made by <\w+>\).*v = v \* 2.*inplace=False.*y\[0\] = value") as refused:
+        change(y[:1])
+    assert f"in the forward of {operation}(" in refused.value.__notes__[0]
+    assert y.tolist() == [1, 2]
+
+
+def test_what_that_error_advises_works():
     x = leaf(1, 2)
     y = x * 1
-    with pytest.raises(RuntimeError, match="view of a recorded tensor"):
-        y[0].mul_(2)
+    v = y[:1]
+    v = v * 2
+    y[1] = 5 * x[1]
+    assert grad(y.sum() + v.sum(), x)[0].tolist() == [3, 5]
 
 
 def test_changing_a_leaf_needs_no_grad():

@@ -120,8 +120,9 @@ class Function:
             if tensor.grad_fn is None and tensor.requires_grad:
                 raise RuntimeError("in-place change of a leaf that requires grad; do it under no_grad(), or on a clone()")
             if tensor.seen_version is not None:
-                raise RuntimeError("in-place change of a view of a recorded tensor: the history of the tensor it looks at would be wrong; "
-                                   "use the out-of-place operation, or change the tensor itself")
+                raise RuntimeError(f"in-place change of a view of a recorded tensor (shape {tensor.shape}, made by {tensor.grad_fn}): the history of the tensor it "
+                                   "looks at would be wrong. Use the out-of-place operation (v = v * 2 for v *= 2, relu(v) for relu_(v), layers with "
+                                   "inplace=False), or change the tensor itself (y[0] = value)")
         ctx._dirty = tensors
 
     def mark_non_differentiable(ctx, *tensors):
