@@ -70,10 +70,11 @@ def test_rates_by_hand(case):
     assert scheduler.last_epoch == EPOCHS and scheduler.get_last_lr() == rates(optimizer)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", SCHEDULES)
 def test_rates_are_those_of_live_pytorch(case):
     """Kills: a misremembered rule."""
-    torch = pytest.importorskip("torch")
+    import torch
     seen = []
     for module in (tinycnn, torch):
         optimizer = optimizer_of(module)
@@ -88,10 +89,11 @@ CHAIN = {
 }
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", CHAIN)
 def test_schedules_on_one_optimizer_multiply(case):
     """As in PyTorch. Kills: rates set from the initial one, so that the last schedule wins."""
-    torch = pytest.importorskip("torch")
+    import torch
     seen = []
     for module in (tinycnn, torch):
         optimizer = optimizer_of(module)
@@ -184,10 +186,11 @@ def test_plateau_by_hand():
     assert scheduler.best == 0.4 and scheduler.get_last_lr() == list(seen[-1])
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", PLATEAU)
 def test_plateau_is_that_of_live_pytorch(case):
     """Kills: modes exchanged; cooldown off by one; a bound of the other group."""
-    torch = pytest.importorskip("torch")
+    import torch
     np.testing.assert_allclose(plateau(tinycnn, case)[0], plateau(torch, case)[0], rtol=1e-9)
 
 

@@ -54,7 +54,7 @@ def as_tuple(output):
 @pytest.fixture(scope="module")
 def models_on_torch():
     """tinycnn/models, imported a second time into a package whose `nn` is PyTorch's."""
-    torch = pytest.importorskip("torch")
+    import torch
     threads = torch.get_num_threads()
 
     class LocalResponseNorm(torch.nn.LocalResponseNorm):
@@ -87,11 +87,12 @@ def models_on_torch():
             del sys.modules[name]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name, training", [*((name, True) for name in TINY), ("googlenet", False), ("resnet20", False)])
 def test_as_pytorch_computes_it(name, training, models_on_torch):
     """Outputs and the gradient of every parameter. Kills: an in-place layer that overwrites what a backward needs, a wrong operation under a right shape, a buffer
     that is not in the state dict, anything in our layers that is not as in PyTorch's."""
-    torch = pytest.importorskip("torch")
+    import torch
     options, shape = TINY[name]
     ours = without_dropout(models.build(name, init="he" if name != "lenet5_1998" else "paper", **options)).double().train(training)
     theirs = without_dropout(models_on_torch.build(name, **options)).double().train(training)

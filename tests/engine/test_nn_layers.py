@@ -68,10 +68,11 @@ def test_a_layer_is_its_operation_with_its_arguments(case):
     np.testing.assert_array_equal(y.detach().numpy(), operation(layer, tinycnn.tensor(numbers(shape))).detach().numpy())
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", LAYERS)
 def test_a_layer_is_that_of_pytorch(case):
     """State dict, output, repr. Kills: parameters of another name or shape; defaults that differ."""
-    torch = pytest.importorskip("torch")
+    import torch
     make, shape, _ = LAYERS[case]
     mine, theirs = make(nn), make(torch.nn)
     mine.load_state_dict(theirs.state_dict())
@@ -81,9 +82,10 @@ def test_a_layer_is_that_of_pytorch(case):
     assert repr(mine) == re.sub("(affine=[A-Za-z]+), bias=[A-Za-z]+", r"\1", repr(theirs))  # newer versions have a bias option there
 
 
+@pytest.mark.torch
 def test_declarations_are_those_of_pytorch():
     """Names, order and defaults of all arguments that both have, by which PyTorch code is written. Kills: a default changed; an argument in another place."""
-    torch = pytest.importorskip("torch")
+    import torch
     left_out = {"size_average", "reduce", "device", "dtype", "_stacklevel", "generator"}  # deprecated or internal; the others are checked where used
     places = [(nn, torch.nn), (nn.functional, torch.nn.functional), (nn.init, torch.nn.init)]
     compared = 0
@@ -115,10 +117,11 @@ def arguments(function):
     return [(p.name, p.default) for p in (parameters if inspect.isclass(function) else parameters[1:])]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", LOSSES)
 def test_losses_pass_their_options_on(case):
     """Against PyTorch's layer, with class weights that are a buffer but not part of a state dict with a gradient. Kills: an option that stays behind."""
-    torch = pytest.importorskip("torch")
+    import torch
     w, x, target = np.array([1, 2, 3], np.float32), numbers((4, 3)), np.array([0, 1, 2, 2])
     mine = LOSSES[case](nn, tinycnn.tensor(w))(tinycnn.tensor(x), tinycnn.tensor(target))
     theirs = LOSSES[case](torch.nn, torch.tensor(w))(torch.tensor(x), torch.tensor(target))
@@ -339,9 +342,15 @@ def test_a_pytorch_definition_runs_when_its_import_is_changed():
     """A small network with residuals, branches and everything usual, trained for two steps. Kills: a name, an argument or a method missing that model code uses."""
     x, target = numbers((4, 3, 17, 17)), np.array([0, 1, 2, 3])
     tinycnn.manual_seed(1)
-    (loss, _, scores), net = run(tinycnn, None, x, target)
+    (loss, _, scores), _ = run(tinycnn, None, x, target)
     assert np.isfinite(loss) and scores.shape == (4, 5)
-    torch = pytest.importorskip("torch")
+
+
+@pytest.mark.torch
+def test_and_gives_the_numbers_of_pytorch():
+    """From PyTorch's weights. Kills: a default of layer, loss or optimiser that differs."""
+    import torch
+    x, target = numbers((4, 3, 17, 17)), np.array([0, 1, 2, 3])
     space = {}
     exec(DEFINITION, space)
     theirs = space["Net"]()

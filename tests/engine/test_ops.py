@@ -26,10 +26,11 @@ def test_values_and_gradients_are_those_of_pytorch(case):
         close(g, VECTORS[f"{case} / {i}"], length=16)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", CASES)
 def test_values_and_gradients_are_those_of_live_pytorch(case):
     """The stored vectors are not stale."""
-    torch = pytest.importorskip("torch")
+    import torch
     expected, expected_gradients = value_and_gradients(torch, case, lambda array: torch.tensor(array, requires_grad=True))
     y, gradients = value_and_gradients(tinycnn, case, leaf)
     close(y, expected, length=8)

@@ -31,10 +31,11 @@ def test_values_and_derivatives_are_those_of_pytorch(case):
         close(one, expected, length=TERMS)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", CASES)
 def test_values_and_derivatives_are_those_of_live_pytorch(case):
     """The stored vectors are not stale."""
-    torch = pytest.importorskip("torch")
+    import torch
     expected = derivatives(torch, case, lambda array: torch.tensor(array, requires_grad=True))
     for mine, theirs in zip(derivatives(tinycnn, case, leaf), expected):
         close(mine, theirs, length=TERMS)

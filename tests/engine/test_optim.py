@@ -75,10 +75,11 @@ def test_steps_are_those_of_pytorch(case):
     close(arrays(parameters)[0].reshape(-1), np.array(EXPECTED[case]), length=100)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", OPTIMISERS)
 def test_steps_and_state_are_those_of_live_pytorch(case):
     """Parameters after each of six steps, and the state dict. Kills: a buffer of another name, or kept in another form."""
-    torch = pytest.importorskip("torch")
+    import torch
     mine, my_optimiser = run(tinycnn, case)
     theirs, their_optimiser = run(torch, case)
     for a, b in zip(arrays(mine), arrays(theirs)):
@@ -108,10 +109,11 @@ def test_a_run_continues_from_its_state_dict_bit_for_bit(case):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", OPTIMISERS)
 def test_state_dicts_travel_to_and_from_pytorch(case):
     """Kills: a format that only looks alike."""
-    torch = pytest.importorskip("torch")
+    import torch
     theirs, their_optimiser = run(torch, case, 3)
     mine = [tinycnn.tensor(array, requires_grad=True) for array in arrays(theirs)]
     my_optimiser = OPTIMISERS[case](optim, mine)

@@ -145,10 +145,10 @@ def test_a_pytorch_program_runs_when_its_import_is_changed(source):
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("source", [PLAIN, RESIDUAL], ids=["plain", "residual"])
 def test_and_gives_the_numbers_of_pytorch(source):
     """Nine steps of training from the same weights. Kills: another epsilon, momentum, reduction, weight decay, running variance."""
-    pytest.importorskip("torch")
     images, labels = draw()
     ours = program(source, "tinycnn", None, images, labels)
     theirs = program(source, "torch", ours[3], images, labels)

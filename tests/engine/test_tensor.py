@@ -35,8 +35,9 @@ def test_numpy_of_a_recorded_tensor_is_refused():
         np.asarray(tinycnn.ones(2, requires_grad=True))
 
 
+@pytest.mark.torch
 def test_exchange_with_pytorch_shares_memory():
-    torch = pytest.importorskip("torch")
+    import torch
     ours = tinycnn.arange(6, dtype=tinycnn.float32).reshape(2, 3)
     theirs = torch.from_dlpack(ours)
     theirs[0, 0] = 9

@@ -69,10 +69,11 @@ def test_one_weight_shifts_the_image():
     np.testing.assert_array_equal(y[0, 0], [[0, 0, 0, 0], [1, 2, 3, 0], [5, 6, 7, 0]])
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", CASES)
 def test_live_pytorch(case):
     """The stored vectors are not stale, in values or in the cases they cover."""
-    torch = pytest.importorskip("torch")
+    import torch
     x, w, bias, dy, geometry = draw(case)
     X, W, B = (torch.tensor(array, requires_grad=True) for array in (x, w, bias))
     y = torch.nn.functional.conv2d(X, W, B, *geometry)

@@ -65,10 +65,11 @@ def test_pytorch_vectors(case, implementation, dtype):
         close(answer, stored("norm", case)[name], draw(case)[0].size, dtype)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", CASES)
 def test_live_pytorch(case):
     """The stored vectors are not stale, in values or in the cases they cover."""
-    torch = pytest.importorskip("torch")
+    import torch
     for name, answer in pytorch(torch, case).items():
         close(stored("norm", case)[name], answer, draw(case)[0].size)
 

@@ -73,10 +73,11 @@ def test_one_thread_and_two_give_the_same_bits():
     np.testing.assert_array_equal(*results)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", ["reference", "cpu"])
 def test_pytorch_agrees(name):
     """PyTorch lists the pads from the last axis on."""
-    torch = pytest.importorskip("torch")
+    import torch
     x = np.random.default_rng(0).standard_normal((2, 3, 5, 6))
     expected = torch.nn.functional.pad(torch.tensor(x), (1, -2, 3, 0, -1, 1), value=0.25)
     close(backend(name).pad.constant(x, ((0, 0), (-1, 1), (3, 0), (1, -2)), 0.25), expected.numpy())

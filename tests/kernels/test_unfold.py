@@ -100,10 +100,11 @@ def test_a_window_that_does_not_fit_says_so(implementation):
         implementation.im2col(np.zeros((1, 1, 3, 9)), Window((5, 2)))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", WITH_IMAGES)
 def test_live_pytorch(case):
     """The stored vectors are not stale."""
-    torch = pytest.importorskip("torch")
+    import torch
     from torch.nn.functional import unfold
     window = window_of(case)
     columns = unfold(torch.tensor(count_up(case)), window.size, window.dilation, window.padding, window.stride).numpy()

@@ -135,8 +135,8 @@ def contestant(library, setting="default"):
     return found[0]
 
 
-EVERYBODY = [("tinycnn", "default"), ("pytorch", "nchw"), ("pytorch", "channels_last"), ("onnxruntime", "default"), ("openvino", "default"), ("mnn", "default"),
-             ("ncnn", "default")]
+PYTORCH = [pytest.param("pytorch", setting, marks=pytest.mark.torch) for setting in ("nchw", "channels_last")]
+EVERYBODY = [("tinycnn", "default"), *PYTORCH, ("onnxruntime", "default"), ("openvino", "default"), ("mnn", "default"), ("ncnn", "default")]
 
 
 @pytest.mark.parametrize("library, setting", EVERYBODY)
@@ -171,6 +171,7 @@ def test_torch_and_all_others_compute_the_same_convolution(library, setting):
             np.testing.assert_allclose(rival.array(run()), expected[form], rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("setting", ["nchw", "channels_last"])
 def test_a_step_of_torch_has_the_same_gradients(everything, setting):
     """Also those of auxiliary classifiers. Kills: other names of parameters, momentum or a learning rate that changes the weights between steps, the auxiliary losses
@@ -195,9 +196,9 @@ def test_a_step_of_torch_has_the_same_gradients(everything, setting):
         assert steps[0].gradients()[0] != torch_loss
 
 
+@pytest.mark.torch
 def test_a_relu_that_others_still_need_is_not_done_in_place():
     """Kills: torch's modules overwriting the image, or a result with two readers."""
-    pytest.importorskip("torch")
     from tinycnn.bench.rivals.pytorch import build
     built = build(trace(TwoReaders().eval(), (1, 2, 3, 3)))
     assert [module.inplace for module in built.modules() if type(module).__name__ == "ReLU"] == [False, False]
