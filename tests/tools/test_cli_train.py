@@ -14,6 +14,7 @@ from cli_runs import QUICK, TEST, TRAIN, failure
 
 import tinycnn
 from tinycnn.cli import main
+from tinycnn.cli.train import key_value
 from tinycnn.train import checkpoint, trainer
 
 
@@ -79,6 +80,28 @@ def test_killed_by_the_system_and_resumed(capsys, tmp_path, digits, finished_run
     assert f"resumed in epoch {state['epoch'] + 1} at batch {state['batch'] + 1}" in capsys.readouterr().out
     assert_same_weights(folder, finished_run)
     assert_same_weights(folder, finished_run, "best.safetensors")
+
+
+def test_a_finished_run_says_so(capsys, finished_run, reference_kernels):
+    """Kills: a newcomer who thinks that --resume has trained on."""
+    main(["train", "--resume", str(finished_run)])
+    assert "which is finished: all 2 epochs are done" in capsys.readouterr().out
+
+
+def test_the_first_run_says_that_it_compiles(capsys, tmp_path, monkeypatch, digits, reference_kernels):
+    """Kills: a first minute in which nothing seems to happen; the same words in every run."""
+    monkeypatch.setenv("TINYCNN_CACHE", str(tmp_path / "none"))
+    main(["train", "--data", digits, "--out", str(tmp_path / "first"), *QUICK])
+    assert "first run: kernels are compiled" in capsys.readouterr().out
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "add.nbc").touch()
+    main(["train", "--data", digits, "--out", str(tmp_path / "second"), *QUICK])
+    assert "first run" not in capsys.readouterr().out
+
+
+def test_options_are_values_of_json_or_python():
+    """Kills: None as text, which no network takes."""
+    assert key_value(None, None, ["a=None", "b=True", "c=false", "d=0.5", "e=he"]) == {"a": None, "b": True, "c": False, "d": 0.5, "e": "he"}
 
 
 def test_killed_before_the_first_checkpoint(tmp_path, digits, finished_run, reference_kernels):

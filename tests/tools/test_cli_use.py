@@ -123,6 +123,18 @@ def test_predict_a_file(capsys, tmp_path, finished_run, digits):
     assert "there is no test image 20" in failure(capsys, ["predict", "20", "-c", str(finished_run)], 1)
 
 
+def test_a_picture_on_white_gets_a_hint(capsys, tmp_path, finished_run):
+    """Kills: the hint where the ground is dark, where the colours are inverted already, or among the JSON."""
+    picture = np.full((40, 30), 250, np.uint8)
+    picture[10:30, 10:20] = 0
+    for name, pixels in (("white", picture), ("black", 255 - picture)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    for name, options, hint in (("white", [], True), ("white", ["--json"], True), ("white", ["--invert"], False), ("black", [], False)):
+        main(["predict", str(tmp_path / f"{name}.png"), "-c", str(finished_run), *options])
+        output = capsys.readouterr()
+        assert ("try --invert" in output.err) == hint and "hint" not in output.out
+
+
 def test_bars():
     """Kills: bars longer than 100%, eighths that jump."""
     assert (_bar(0.0), _bar(1.0), _bar(0.5)) == ("", "█" * 30, "█" * 15)
@@ -169,6 +181,7 @@ def test_lists(capsys):
     """Kills: a network or a recipe that nobody can find."""
     listed = said(capsys, "models")
     assert all(line.split()[0] == name for line, name in zip(listed.splitlines(), models.names(), strict=True))
+    assert "\n    shortcut='A'\n" in said(capsys, "models", "resnet20") and "unknown model 'resnet21'" in failure(capsys, ["models", "resnet21"], 2)
     recipes = said(capsys, "recipes")
     assert "\nresnet_cifar " in recipes
     assert "MultiStepLR(milestones=(32000, 48000), gamma=0.1) every step" in said(capsys, "recipes", "resnet_cifar")

@@ -28,8 +28,6 @@ def collect():
     import tinycnn
     from tinycnn.device import DEVICES
     from tinycnn.kernels import runtime
-    cache = Path(runtime.cache_root())
-    compiled = len(list(cache.rglob("*.nbc"))) if cache.is_dir() else 0
     return {
         "tinycnn": tinycnn.__version__,
         "folder": str(Path(tinycnn.__file__).parent),
@@ -40,8 +38,14 @@ def collect():
         "threads": f"{tinycnn.get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}",
         "threading_layer": runtime.THREADING_LAYER,
         "devices": ", ".join(f"{name} ({device.kernels.name} kernels)" for name, device in DEVICES.items()),
-        "kernel_cache": f"{cache} ({compiled} compiled kernels)",
+        "kernel_cache": f"{runtime.cache_root()} ({compiled_kernels()} compiled kernels)",
     }
+
+
+def compiled_kernels():
+    """How many kernels are compiled already."""
+    from tinycnn.kernels import runtime
+    return sum(1 for _ in Path(runtime.cache_root()).rglob("*.nbc"))
 
 
 def _version(library):

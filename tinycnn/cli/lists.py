@@ -1,13 +1,21 @@
 """`tinycnn models` and `tinycnn recipes`: what there is to choose from."""
+from inspect import getdoc, signature
+
 import click
 
-from .train import RECIPE
+from .train import MODEL, RECIPE
 
 
 @click.command()
-def models():
-    """List the networks."""
+@click.argument("name", type=MODEL, required=False)
+def models(name):
+    """List the networks; with NAME, describe that one and show its options."""
     from ..models import NETWORKS
+    if name:
+        options = signature(NETWORKS[name]).parameters.values()
+        click.echo(f"{getdoc(NETWORKS[name])}\n\noptions, as in `tinycnn train {name} -o NAME=VALUE`, and what they are unless given:")
+        click.echo("\n".join(f"    {option}" for option in options))
+        return
     _table((name, " ".join(network.__doc__.split()).partition(". ")[0].rstrip(".")) for name, network in NETWORKS.items())
 
 

@@ -29,6 +29,8 @@ def predict(image, checkpoint, top, invert, as_json):
     pixels, truth = _read(image, config)
     x = make_transform(config)(255 - pixels if invert else pixels)
     p = view_average(fuse(trained_model(loaded), fallback=True), _batch(x))[0]
+    if not invert and _looks_inverted(pixels, config):
+        click.echo("hint: this image has a bright ground, the images trained on have a dark one: try --invert", err=True)
     order = p.argsort(kind="stable")[::-1][:top]
     if as_json:
         best = [{"class": config["classes"][k], "label": int(k), "probability": float(p[k])} for k in order]
@@ -57,6 +59,12 @@ def _read(image, config):
         raise FileNotFoundError(f"predict: no image file {image!r} (a number would mean a test image)")
     pixels = read_image(image)
     return (grey(pixels.astype("float32")).round().astype("uint8") if config["model_options"]["in_channels"] == 1 else pixels), None
+
+
+def _looks_inverted(pixels, config):
+    """Whether the borders of this image are bright, and the network was trained on grey images that are mostly dark, as MNIST's and Fashion-MNIST's are."""
+    border = (pixels[[0, -1]].mean() + pixels[:, [0, -1]].mean()) / 2
+    return len(config["mean"]) == 1 and config["mean"][0] < 0.4 and border > 170
 
 
 def _batch(x):

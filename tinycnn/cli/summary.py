@@ -10,7 +10,8 @@ from .train import MODEL, key_value
 @click.option("--in-channels", type=click.IntRange(1), help="Channels of the images. [default: the published network's]")
 @click.option("--image-size", type=click.IntRange(1), help="Height and width of the images. [default: the published network's]")
 @click.option("--width", type=click.FloatRange(0, min_open=True), help="Times the number of channels of every layer. [default: 1]")
-@click.option("-o", "--option", "options", multiple=True, callback=key_value, metavar="NAME=VALUE", help="An option of the network's function; may be repeated.")
+@click.option("-o", "--option", "options", multiple=True, callback=key_value, metavar="NAME=VALUE",
+              help="An option of the network; may be repeated. `tinycnn models MODEL` shows them all.")
 @click.option("--training", is_flag=True, help="As it trains: with what runs only then, such as GoogLeNet's auxiliary classifiers.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs: params, macs, layers, ...")
 def summary(model, options, training, as_json, **sizes):

@@ -1,6 +1,7 @@
 """`tinycnn train`: train a network."""
 import click
 
+from .info import compiled_kernels
 from .names import Name
 
 
@@ -19,11 +20,12 @@ def _optimizers():
     return OPTIMIZERS
 
 
+PYTHON_WORDS = {"None": None, "True": True, "False": False}
 MODEL, RECIPE, OPTIMIZER = Name("model", _models), Name("recipe", _recipes), Name("optimizer", _optimizers)
 
 
 def key_value(context, parameter, values):
-    """{"dropout": 0.5} from ("dropout=0.5",); values are read as JSON where they are, else as text."""
+    """{"dropout": 0.5} from ("dropout=0.5",); values are read as JSON or None, True, False where they are, else as text."""
     import json
     options = {}
     for text in values:
@@ -33,7 +35,7 @@ def key_value(context, parameter, values):
         try:
             options[name] = json.loads(value)
         except ValueError:
-            options[name] = value
+            options[name] = PYTHON_WORDS.get(value, value)
     return options
 
 
@@ -52,7 +54,7 @@ def key_value(context, parameter, values):
 @click.option("--width", type=click.FloatRange(0, min_open=True), help="Times the channels of every layer: 0.25 makes a small network. [default: the recipe's, or 1]")
 @click.option("--image-size", type=click.IntRange(1), help="Height and width that images are brought to. [default: the data's, or the published network's]")
 @click.option("-o", "--option", "options", multiple=True, callback=key_value, metavar="NAME=VALUE",
-              help="An option of the network's function, such as dropout=0 or init=he; may be repeated.")
+              help="An option of the network, such as dropout=0 or init=he; may be repeated. `tinycnn models MODEL` shows them all.")
 @click.option("--seed", type=click.IntRange(0), help="Of all random numbers: the same seed gives the same bits. [default: 0]")
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for the run. [default: runs/MODEL-1, -2, ...]")
 @click.option("--resume", type=click.Path(file_okay=False), metavar="FOLDER", help="Continue the run in this folder, as if it had never stopped.")
@@ -122,7 +124,16 @@ def _announce(trainer, resumed):
     say(f"{config['model']}: {sum(parameter.numel() for parameter in trainer.model.parameters()):,} parameters, images of {C}x{size}x{size}")
     say(f"data: {config['data']}, {config['images']['train']:,} images to train on, {config['images']['test']:,} to test, {len(config['classes'])} classes")
     say(f"recipe: {recipe['name']}, {config['epochs']} epochs, batches of {recipe['batch_size']}, {recipe['optimizer']} with lr {recipe['lr']:g}; seed {config['seed']}")
-    say(f"run folder: {trainer.folder}" + (f", resumed in epoch {trainer.epoch + 1} at batch {trainer.batch + 1}" if resumed and trainer.epoch < trainer.epochs else ""))
+    say(f"run folder: {trainer.folder}{_where(trainer) if resumed else ''}")
+    if not compiled_kernels():
+        say("first run: kernels are compiled when they are first called, and kept; this can take a minute")
+
+
+def _where(trainer):
+    """Where a resumed run stands."""
+    if trainer.epoch == trainer.epochs:
+        return f", which is finished: all {trainer.epochs} epochs are done"
+    return f", resumed in epoch {trainer.epoch + 1} at batch {trainer.batch + 1}"
 
 
 def _report(trainer, test, quiet):
