@@ -28,6 +28,7 @@ ALGORITHMS = {
     "im2col": "im2col",
     "implicit": "implicit",
     "winograd": "winograd",
+    "depthwise": "depthwise",
 }
 
 
