@@ -17,6 +17,9 @@ Writing is most of a transform's time: 36 vectors in 75 ns, 37 ns of which arith
 
 **Napkin**, F(4x4, 3x3): 2*N*K*C*P*Q * 36/16 FLOPs instead of *9, a quarter. 64 channels, 224x224, batch 16: 59 GFLOP become 15, 42 ms on two cores (350 GFLOP/s), but
 x and y are 205 MB each, 20 ms at 23 GB/s: memory is near.
+Measured (batch 16, two cores of an Intel Xeon, Sapphire Rapids, AVX-512; beside it what the products alone would take at peak): 64 channels 224x224 72 ms (42), 128 channels
+112x112 67 ms (42), 256 channels 56x56 66 ms (42), 512 channels 28x28 64 ms (42), 64 channels 56x56 4.9 ms (2.6). The products run at 130 to 160 of 175 GFLOP/s; the rest is
+transforms, which write V and M to the second-level or the last cache, and memory. PyTorch takes 2.1 to 2.6 times as long.
 """
 from functools import lru_cache
 from math import inf
@@ -45,7 +48,6 @@ RATE = 130e9  # FLOP/s of one core
 MOVE = 0.12e-9  # seconds for an element of V or M: computed, written, read
 READ, FETCH = 0.1e-9, 0.5e-9  # seconds for an element of U, from the last cache, or from memory
 NEAR = 4 << 20  # elements of U that the last cache may hold
-PRODUCT = 4e-6  # seconds to begin the products of a block
 BLOCK = 300 << 10  # elements of a block's V and M: a part of the second-level cache
 REREAD = 600 << 10  # elements of U, at most, that every block may read again
 CHUNK = 10 << 20  # elements of a chunk's V and M
