@@ -12,7 +12,7 @@ from . import pixels, planes, windows
 from .reference import max_gather, max_indices
 
 __all__ = ["adaptive_avg_backward", "adaptive_avg_forward", "adaptive_max_forward", "avg_backward", "avg_forward", "max_backward", "max_forward",
-           "max_gather", "max_indices"]
+           "max_gather", "max_indices", "max_values"]
 
 
 def max_forward(x, window):
@@ -25,6 +25,16 @@ def max_forward(x, window):
     else:
         planes.max_forward(x.reshape(N * C, H * W), tables.seen, *(a.reshape(N * C, tables.P * tables.Q) for a in (y, winners)))
     return y, winners
+
+
+def max_values(x, window):
+    """y alone."""
+    if not lies_channels_last(x):
+        return max_forward(x, window)[0]
+    (N, C, H, W), tables = x.shape, _tables(x.shape[2:], window)
+    y = empty((N, C, tables.P, tables.Q), x.dtype, x)
+    pixels.max_values(flat(x), N, C, H, W, tables.rows, tables.columns, past_cache(flat(y), C), flat(y))
+    return y
 
 
 def adaptive_max_forward(x, output_size):

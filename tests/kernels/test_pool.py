@@ -271,6 +271,19 @@ def test_channels_last(case, C, dtype, past_cache, monkeypatch):
         assert is_channels_last(answer)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("C", [3, 16, 37])
+@pytest.mark.parametrize("case", SLIDING)
+def test_maxima_alone(case, C, dtype):
+    """What inference computes, bit for bit, NaN included, in both memory orders. Kills: an element missed; a row too far; NaN lost."""
+    (N, _, H, W), window = SLIDING[case]
+    x = np.random.default_rng(0).standard_normal((N, C, H, W)).astype(dtype)
+    x[0, 0, H // 2, W // 2] = np.nan
+    expected = reference.max_forward(x, window)[0]
+    for order in (x, from_nhwc(nhwc(x))):
+        np.testing.assert_array_equal(backend("cpu").pool.max_values(order, window), expected)
+
+
 @pytest.mark.parametrize("order", [lambda x: x, channels_last])
 def test_more_taps_than_a_byte_counts(order):
     """Kills: a winner modulo 256."""

@@ -59,8 +59,8 @@ def lrn(step, kernels, out):
 
 
 def max_pool(step, kernels, out):
-    window, forward = Window(**step.options), kernels.pool.max_forward
-    return lambda x: forward(x, window)[0]
+    window, values = Window(**step.options), kernels.pool.max_values
+    return lambda x: values(x, window)
 
 
 def avg_pool(step, kernels, out):
