@@ -101,6 +101,7 @@ class Plan(NamedTuple):
 
 COPY = 128 << 10  # elements of a task's copy, or of what it reads in place, at most (unless one row needs more): a part of the second-level cache
 PIXELS = 64  # results of a task, at least, if there are as many: they share the filters that a task reads
+FEWEST, ENOUGH = 48, 8  # results of a task, at least, where otherwise there would be less than so many tasks
 TASKS = 16  # wanted, so that threads have something to share out
 GAP = 16  # elements, a cache line
 LANES = 32  # filters are divided among tasks in multiples of this
@@ -122,6 +123,11 @@ def plan(images, groups, source, target, down, across):
     at_once = 1 if rows < down.count else max(1, min(images, parts(PIXELS, max(1, down.count * across.count))))
     blocks = parts(images, at_once) * parts(down.count, rows) * groups
     shares = min(parts(filters, LANES), parts(TASKS, max(blocks, 1)))
+    if blocks * shares < ENOUGH and at_once == 1 and down.count:  # few filters on a small image: smaller blocks
+        least = parts(FEWEST, across.count)
+        rows = min(rows, max(least, parts(down.count, parts(ENOUGH, max(1, shares * images * groups)))))
+        rows = parts(rows, 8) * 8 if across.count == 1 else rows
+        blocks = images * parts(down.count, rows) * groups
     some_filters = parts(parts(filters, shares), LANES) * LANES
     copied = ((rows - 1) * down.stride + down.reach, across.extent)
     pitch = depth + GAP if depth >= 64 else depth  # pixels a power of two apart would compete for the same places in the cache
