@@ -9,7 +9,7 @@ import pytest
 from tolerance import close
 
 from tinycnn.kernels.runtime import jit
-from tinycnn.kernels.simd import choose, tile, vector
+from tinycnn.kernels.simd import choose, places, tile, vector
 
 DTYPES = [np.float32, np.float64]
 
@@ -73,8 +73,34 @@ def ends(a, left, past_cache, out):
     choose.put(out, 0, left, past_cache, choose.take(a, 1, left))
 
 
+@jit
+def outer_at(a, b, c, where, first, last, columns, out):
+    """A 3 x (2 vectors) tile at the places where[first], ...: two outer products, the second one element on, and what c holds, to the same places of out."""
+    nothing = tile.zero_tile(a, 3, 2)
+    at = places.places_of(nothing, where, first, last)
+    places.prefetch_at(nothing, a, at, 10_000_000)  # far outside, which must do no harm
+    sums = places.add_outer_at(nothing, a, at, 5, b, 2)
+    sums = places.add_outer_at(sums, a, at, 6, b, 3)
+    places.store_tile_at(places.add_stored_at(sums, c, at, 1, columns), out, at, 1, columns)
+    return at
+
+
+@jit
+def rows_past_the_cache(a, first, last, length, bias, out):
+    """max(0, 3 rows of a + bias) to the same rows of out, past the cache; rows are two vectors, `length` elements apart."""
+    nothing = tile.zero_tile(a, 3, 2)
+    at = places.rows_of(nothing, first, last, length)
+    sums = places.add_row(places.add_stored_at(nothing, a, at, 0, 2 * vector.lanes(a)), bias, 1)
+    places.stream_tile_at(places.clamp_tile(sums), out, at, 0)
+    return at
+
+
 def draw(dtype, n=400, seed=0):
     return np.random.default_rng(seed).standard_normal(n).astype(dtype)
+
+
+def lanes_of(dtype):
+    return max(1, vector.WIDTH * 4 // dtype().itemsize)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -167,6 +193,45 @@ def test_transpose(dtype):
     out = np.full(L * L, np.nan, dtype)
     turn(a, out)
     np.testing.assert_array_equal(out.reshape(L, L), np.lib.stride_tricks.as_strided(a[1:], (L, L), (a.itemsize, 20 * a.itemsize)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("first", [0, 1, 2, 3])
+def test_a_tile_at_any_places(first, dtype):
+    """From a list of four places that are in no order, so that for the later ones of `first` the last place is repeated; rows that end anywhere in the second vector.
+    Kills: a row at another's place, a place behind the last one read, the shift forgotten for one operand, sums lost, a column too many read or written."""
+    a, b = draw(dtype), draw(dtype, seed=1)
+    where, L = np.array([170, 7, 120, 61, 9999]), lanes_of(dtype)
+    for columns in range(L + 1, 2 * L + 1):
+        c, out = draw(dtype, seed=2), np.full(400, 9, dtype)
+        for row in (0, 1, 2):  # what may not be read must not show
+            c[where[min(first + row, 3)] + 1 + columns:][:2 * L - columns] = np.nan
+        expected = out.copy()
+        at = [int(where[min(first + row, 3)]) for row in range(3)]
+        for place in at:
+            products = a[place + 5] * b[2:2 + columns] + a[place + 6] * b[3:3 + columns]
+            expected[place + 1:place + 1 + columns] = products + c[place + 1:place + 1 + columns]
+        assert list(outer_at(a, b, c, where, first, 3, columns, out)) == at
+        close(out, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_with_a_bias_clamped_and_written_past_the_cache(dtype):
+    """The last row is repeated, and rows begin with a vector. Kills: rows that are not a length apart; the bias of another column; NaN made 0, or a positive number;
+    negative numbers left."""
+    L = lanes_of(dtype)
+    spare = np.full(20 * L + 64, 9, dtype)
+    out = spare[-spare.ctypes.data % 64 // spare.itemsize:][:20 * L]
+    for first, rows in ((0, (0, 1, 2)), (2, (2, 3, 3)), (3, (3, 3, 3))):
+        a, bias = draw(dtype, 20 * L), draw(dtype, 80, seed=1)
+        a[rows[0] * 4 * L] = np.nan
+        out[:] = 9
+        expected = out.copy()
+        for row in rows:
+            begin = row * 4 * L
+            expected[begin:begin + 2 * L] = np.maximum(a[begin:begin + 2 * L] + bias[1:1 + 2 * L], 0)  # NaN stays NaN
+        assert list(rows_past_the_cache(a, first, 3, 4 * L, bias, out)) == [row * 4 * L for row in rows]
+        np.testing.assert_array_equal(out, expected)
 
 
 def test_width_follows_the_machine(monkeypatch):
