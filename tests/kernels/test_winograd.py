@@ -1,0 +1,178 @@
+"""Winograd's method: the matrices themselves, the error of each form, and both schedules on awkward tilings. (test_conv.py has what holds for any algorithm.)"""
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from tolerance import close
+
+from tinycnn.kernels.conv import reference, winograd, winograd_weights
+from tinycnn.kernels.conv.geometry import Geometry
+from tinycnn.kernels.conv.winograd_forms import FORMS, SIX_POINTS, F2x3, F2x5, F4x3, matrices
+
+USUAL_POINTS = (0, 1, -1, 2, -2)
+#   the largest error in float32 that y, dx, dw may have, in sigma of the answer: twice to three times what benchmarks/winograd_points.py finds. The usual
+#   points go beyond: F(4x4, 3x3) 4e-5, F(2x2, 5x5) 2.6e-5, 2.8e-5, 7e-5
+BOUNDS = {F4x3: (2e-5, 2e-5, 2.5e-5), F2x3: (5e-6, 5e-6, 1.5e-5), F2x5: (1.8e-5, 1.8e-5, 5e-5)}
+
+
+def sliding(d, w, outputs):
+    """The definition, in one dimension: y[i] = sum over t of w[t] * d[i + t]."""
+    return [sum(w[t] * d[i + t] for t in range(len(w))) for i in range(outputs)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_one_dimension(form):
+    """A^T [(G w) * (B^T d)] is the filter slid over the signal. Kills: a sign, a scale, points in another order in one of the matrices."""
+    M, rng = form.MATRICES, np.random.default_rng(0)
+    assert M["input"].shape == (form.SIZE, form.SIZE) and M["filter"].shape == (form.SIZE, form.TAPS) and M["output"].shape == (form.OUTPUTS, form.SIZE)
+    for _ in range(10):
+        d, w = rng.standard_normal(form.SIZE), rng.standard_normal(form.TAPS)
+        np.testing.assert_allclose(M["output"] @ ((M["filter"] @ w) * (M["input"] @ d)), sliding(d, w, form.OUTPUTS), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_two_dimensions_and_gradients(form):
+    """A tile's Y, and dD, dW as adjoints of its steps, against the definition. Kills: a transform from one side only; an adjoint that is not the transpose."""
+    M, rng, (n, r, m) = form.MATRICES, np.random.default_rng(0), (form.SIZE, form.TAPS, form.OUTPUTS)
+    D, W, dY = (rng.standard_normal((size, size)) for size in (n, r, m))
+    x, w, dy = D[None, None], W[None, None], dY[None, None]
+    V, U = M["input"] @ D @ M["input"].T, M["filter"] @ W @ M["filter"].T
+    np.testing.assert_allclose(M["output"] @ (U * V) @ M["output"].T, reference.forward(x, w, None, Geometry())[0, 0], rtol=0, atol=1e-12)
+    Z = M["output_grad"] @ dY @ M["output_grad"].T
+    np.testing.assert_allclose(M["filter_grad"] @ (V * Z) @ M["filter_grad"].T, reference.weight_grad(dy, x, w.shape, Geometry())[0, 0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(M["input"].T @ (U * Z) @ M["input"], reference.input_grad(dy, w, x.shape, Geometry())[0, 0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("outputs, taps, points", [(2, 3, (0, 1, -1)), (4, 3, USUAL_POINTS), (2, 5, USUAL_POINTS), (3, 2, (0, 1, 3))])
+def test_rational_points_are_exact(outputs, taps, points):
+    """With rational points the matrices are rational, and the identity holds in fractions, exactly. Kills: a derivation that is only nearly right."""
+    M = {name: [[Fraction(float(value)).limit_denominator(1000) for value in row] for row in matrix] for name, matrix in matrices(outputs, taps, points).items()}
+
+    def times(matrix, vector):
+        return [sum(a * b for a, b in zip(row, vector)) for row in matrix]
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        d, w = ([Fraction(int(number), 7) for number in rng.integers(-9, 9, length)] for length in (outputs + taps - 1, taps))
+        products = [u * v for u, v in zip(times(M["filter"], w), times(M["input"], d))]
+        assert times(M["output"], products) == sliding(d, w, outputs)
+
+
+def test_our_points_are_better_than_the_usual_ones():
+    """The largest factor by which rounding is magnified. Kills: points exchanged for others that are exact as well."""
+    def growth(points):
+        M = matrices(4, 3, points)
+        return np.max(abs(M["output"]) @ (abs(M["filter"]).sum(1) * abs(M["input"]).sum(1)))
+    assert growth(SIX_POINTS) < growth(USUAL_POINTS) / 1.5
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------- the kernels
+
+FILTERS = {F4x3: 3, F2x3: 3, F2x5: 5}
+
+
+def all_three(x, w, bias, dy, geometry):
+    return (winograd.forward(x, winograd.pack(w, x.shape, geometry), w.shape, bias, geometry), winograd.input_grad(dy, w, x.shape, geometry),
+            winograd.weight_grad(dy, x, w.shape, geometry))
+
+
+def expected(x, w, bias, dy, geometry):
+    x, w, bias, dy = (array.astype(np.float64) for array in (x, w, bias, dy))
+    return reference.forward(x, w, bias, geometry), reference.input_grad(dy, w, x.shape, geometry), reference.weight_grad(dy, x, w.shape, geometry)
+
+
+def draw(x_shape, w_shape, geometry, dtype=np.float32):
+    rng = np.random.default_rng(0)
+    y_shape = (x_shape[0], w_shape[0], *geometry.output_size(x_shape[2:], w_shape[2:]))
+    return [rng.standard_normal(shape).astype(dtype) for shape in (x_shape, w_shape, w_shape[:1], y_shape)]
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """only(form): the form that is taken, whatever it costs. (Plans are kept by shape, so those made before are forgotten.)"""
+    def forget():
+        winograd.forward_tiling.cache_clear()
+        winograd.gradient_tiling.cache_clear()
+
+    def take(form):
+        monkeypatch.setattr(winograd, "candidates", lambda n, geometry: (form,))
+        forget()
+    yield take
+    forget()
+
+
+@pytest.fixture(params=["blocks", "phases"])
+def schedule(request, monkeypatch):
+    """Blocks of at most 8 tiles in a few splits, or phases in chunks of at most 64 tiles: whatever the layer."""
+    if request.param == "blocks":
+        monkeypatch.setattr(winograd, "BLOCK", 0)
+        monkeypatch.setattr(winograd, "FEWEST", 0)
+        monkeypatch.setattr(winograd, "REREAD", 1 << 60)
+        monkeypatch.setattr(winograd_weights, "OWN", 1 << 60)
+        monkeypatch.setattr(winograd_weights, "MANY", 0)
+        monkeypatch.setattr(winograd_weights, "BLOCK", 0)
+        monkeypatch.setattr(winograd_weights, "SPLITS", 3)
+    else:
+        monkeypatch.setattr(winograd, "FEWEST", 1 << 60)
+        monkeypatch.setattr(winograd, "CHUNK", 0)
+        monkeypatch.setattr(winograd_weights, "OWN", -1)
+        monkeypatch.setattr(winograd_weights, "LEAST", 0)
+        monkeypatch.setattr(winograd_weights, "MOST_CHUNK", 0)
+    return request.param
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_error_in_float32(form, only):
+    """Kills: other points, a transform in lower precision, a sum that is taken in a worse order."""
+    only(form)
+    R = FILTERS[form]
+    geometry = Geometry(padding=(R // 2, R // 2))
+    arrays = draw((2, 64, 24, 24), (64, 64, R, R), geometry)
+    for name, answer, truth, bound in zip(("y", "dx", "dw"), all_three(*arrays, geometry), expected(*arrays, geometry), BOUNDS[form]):
+        error = np.abs(answer - truth).max() / truth.std()
+        assert error < bound, f"{name} is off by {error:.1e} sigma"
+
+
+#   H, W, padding: extents that are a multiple of a tile, one more and one less; padding larger than the filter, or none; images smaller than a tile
+EXTENTS = [(12, 16, (1, 1)), (13, 15, (1, 0)), (31, 9, (2, 1)), (7, 33, (0, 4)), (1, 5, (3, 5)), (2, 1, (6, 7)), (40, 43, (1, 1))]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("extents", EXTENTS)
+def test_tilings(extents, form, schedule, only):
+    """Kills: a tile at the border that reads or writes too far or too little; a last block or chunk taken for a whole one; padding that is not the filter's."""
+    only(form)
+    H, W, padding = extents
+    R, geometry = FILTERS[form], Geometry(padding=padding)
+    if min(H + 2 * padding[0], W + 2 * padding[1]) < R:
+        pytest.skip("the filter does not fit")
+    arrays = draw((3, 5, H, W), (18, 5, R, R), geometry)
+    w, dy = arrays[1], arrays[3]
+    for answer, truth, length in zip(all_three(*arrays, geometry), expected(*arrays, geometry), (w[0].size, w[:, 0].size, dy[:, 0].size)):
+        close(answer, truth, length)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("channels", [(6, 4, 2), (40, 36, 2), (9, 51, 3), (34, 130, 1)])
+def test_groups_and_channels(channels, form, schedule, only):
+    """Whole vectors and parts of one, more filters than a thread multiplies at once. Kills: one group's channels, filters, bias or sums taken for another's."""
+    only(form)
+    (C, K, G), R = channels, FILTERS[form]
+    geometry = Geometry(padding=(1, 1), groups=G)
+    arrays = draw((2, C, 10, 11), (K, C // G, R, R), geometry)
+    w, dy = arrays[1], arrays[3]
+    for answer, truth, length in zip(all_three(*arrays, geometry), expected(*arrays, geometry), (w[0].size, w[:, 0].size // G, dy[:, 0].size)):
+        close(answer, truth, length)
+
+
+def test_the_schedules_are_what_they_are_called(schedule, only):
+    """Kills: constants that have moved, so that the tests above run one schedule twice; a single chunk or block where several are meant."""
+    only(F4x3)
+    n = winograd.sizes((3, 5, 40, 43), (18, 5, 3, 3), Geometry(padding=(1, 1)))
+    tiling = winograd.forward_tiling(n, Geometry(padding=(1, 1)))
+    block, _ = winograd.tiles_at_once(tiling)
+    splits, at_once = winograd_weights.tiles_at_once(tiling)
+    if schedule == "blocks":
+        assert block == 8 and splits == 3 and at_once == 8
+    else:
+        assert block == 0 and winograd.chunk_of(tiling, winograd.elements_of_tile(tiling)) < tiling.tiles
+        assert splits == 0 and at_once < tiling.tiles
