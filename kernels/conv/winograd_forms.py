@@ -11,8 +11,9 @@ n - 1, which is known once its values at n points are: evaluate both at the poin
 Channels are summed before the last step, so all that is left to multiply are n*n matrix products (pixels' tiles x C) @ (C x K): kernels/conv/winograd.py.
 
 **The points** decide the error. Powers of a point above 1 grow, those of one below 1 vanish, and differences of points divide: with 0, 1, -1, 2, -2 and infinity,
-which most programs use, F(4x4, 3x3) in float32 is off by 3e-5 of the result's sigma. With 0, +-sqrt(1/2), +-sqrt(2), whose polynomials have small coefficients
-(x^4 - 2.5 x^2 + 1), it is 7e-6, at the same number of operations. F(2x2, 3x3) with 0, 1, -1: 2e-6. (Direct summation in float32: 1e-6.)
+which most programs use, F(4x4, 3x3) in float32 is off by up to 4e-5 of the result's sigma. With 0, +-sqrt(1/2), +-sqrt(2), whose polynomials have small coefficients
+(x^4 - 2.5 x^2 + 1), it is 8e-6, at the same number of operations. F(2x2, 3x3) with 0, 1, -1: 2e-6. Adding up the definition's products one after the other, as
+implicit.py does: 5e-6. (64 channels; benchmarks/winograd_points.py measures them.)
 
 The gradients need no other matrices. In the input it is a convolution with the filter turned round. In the weights it is the adjoint of each step in turn:
 
