@@ -105,6 +105,8 @@ def test_optimisers_and_schedules():
     assert [seen[i] for i in (0, 399, 400, 31_999, 32_000, 47_999, 48_000, 63_999)] == pytest.approx([0.01, 0.01, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
     seen = rates("quick", 4, 10)
     assert seen[0] == pytest.approx(0.02) and seen[20] == pytest.approx(0.01) and 0 < seen[39] < 0.001
+    seen = rates("quick_vgg", 4, 100)
+    assert [seen[i] for i in (0, 100, 200)] == pytest.approx([0.0002, 0.02 * 0.505 * (1 + 0.5 ** 0.5) / 2, 0.01]) and 0 < seen[399] < 0.001
 
 
 def test_unknown_names_and_descriptions():

@@ -171,7 +171,7 @@ def test_a_network_with_auxiliary_classifiers_trains(tmp_path, digits, reference
     assert saved.config["recipe"]["aux_weight"] == 0.3
     assert saved.config["model_options"] == {"num_classes": 10, "in_channels": 1, "image_size": 8, "init": "he", "width": 0.05}
     names = [name for name in saved.model if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
-    moved = [np.abs(entries["momentum_buffer"].array).max() > 0 for _, entries in sorted(saved.optimizer["state"].items())]
+    moved = [np.abs(entries["exp_avg"].array).max() > 0 for _, entries in sorted(saved.optimizer["state"].items())]
     assert len(moved) == len(names) and sum(name.startswith("aux") for name in names) == 12 and all(moved[-4:])
 
 
