@@ -1,4 +1,4 @@
-"""The optimisation ladder: one convolution from seven loops in Python to the library's kernels, forward and both gradients, an idea at a time (docs/ladder.md).
+"""The optimisation ladder: one convolution from seven loops in Python to the library's kernels, forward and both gradients, an idea at a time.
 
     python benchmarks/ladder/run.py             64 channels to 64 filters, 3x3, of 4 images of 56 x 56: a layer of ResNet-50
     python benchmarks/ladder/run.py --quick     the same in less time, not kept
