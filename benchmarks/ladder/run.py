@@ -7,6 +7,8 @@
 Each step is first compared with float64 and then timed, all of them taking turns in rounds. GFLOP/s are FLOPs of the definition (2 for each product) per second,
 whatever a step really does. Images lie as each step wants them (NCHW, or channels last), as they would between layers; filters are as a network keeps them, and
 packing them is in the time. The pure Python of step 0 runs on a part of the layer. Steps 0 to 2 have one thread; the others --threads.
+
+Measured in full and undisturbed, the usual layer's figures go to benchmarks/results/ladder.json and docs/images/ladder.png.
 """
 import argparse
 import json
@@ -143,22 +145,29 @@ def ladder(layer, plan, threads, tell=lambda text: None):
     return {"layer": layer._asdict(), "flops": layer.flops, "threads": threads, "peak": peak, "environment": machine.environment(), "steps": rows, "epilogue": last}
 
 
+def noise(result):
+    """Which figures do not count, and why."""
+    forms = [(f"{row['step']}, {form}", row["forms"][form]) for row in result["steps"] for form in FORMS]
+    last = [(f"step9_fused, {name}", row) for name, row in result["epilogue"].items()]
+    return [f"{what}: {row['noise']}" for what, row in forms + last if row["noise"]]
+
+
 def table(result):
     """The measurement as text."""
     layer, peak = Layer(**{key: tuple(value) if isinstance(value, list) else value for key, value in result["layer"].items()}), result["peak"]
     lines = [f"{layer}, batch {layer.N}: {layer.flops / 1e9:.3g} GFLOP; {result['threads']} threads can do {peak['gflops']:g} GFLOP/s and move {peak['gbps']:g} GB/s",
              "GFLOP/s of the definition, share of the peak, times the step before, for each pass", "",
              f"{'':22}" + "".join(f"{form:>25}" for form in FORMS) + "   lines  idea"]
-    noise = []
     for row in result["steps"]:
         idea = row["idea"] + (" (a part of the layer)" if row["part"] else "")
         lines.append(f"{row['step']:22}" + "".join(cell(row["forms"][form]) for form in FORMS) + f"{row['lines']:8}  {idea}")
-        noise += [f"{row['step']}, {form}: {row['forms'][form]['noise']}" for form in FORMS if row["forms"][form]["noise"]]
     for name, row in result["epilogue"].items():
-        lines.append(f"{'step9_fused, ' + name:22}"[:22] + cell(row) + f"{'':58}  bias and ReLU, {name}: {row['milliseconds']:.3g} ms")
-        noise += [f"step9_fused, {name}: {row['noise']}"] if row["noise"] else []
-    worst = max(row["forms"][form]["error"] for row in result["steps"] for form in FORMS)
-    return "\n".join([*lines, "", f"largest error of any step: {worst:.1e} sigma", *noise])
+        lines.append(f"{f'step9_fused, {name}':22}" + cell(row) + f"{'':58}  bias and ReLU, {name}: {row['milliseconds']:.3g} ms")
+    return "\n".join([*lines, "", f"largest error of any step: {worst(result):.1e} sigma", *noise(result)])
+
+
+def worst(result):
+    return max(row["forms"][form]["error"] for row in result["steps"] for form in FORMS)
 
 
 def cell(row):
@@ -185,8 +194,8 @@ def main(arguments=None):
     parser.add_argument("--padding", type=int, help="half the kernel unless given")
     parser.add_argument("--threads", type=int, default=tinycnn.get_num_threads(), help="of steps 3 to 9; all cores unless given")
     parser.add_argument("--quick", action="store_true", help="two short rounds: an impression, not a measurement")
-    parser.add_argument("--json", type=Path, help="where the figures go; benchmarks/results/ladder.json for the usual layer, measured in full")
-    parser.add_argument("--plot", type=Path, help="where the picture goes; docs/images/ladder.png likewise")
+    parser.add_argument("--json", type=Path, help="a file for the figures, whatever they are worth")
+    parser.add_argument("--plot", type=Path, help="a file for the picture, likewise")
     options = parser.parse_args(arguments)
     padding = options.kernel // 2 if options.padding is None else options.padding
     layer = Layer("ladder", options.batch, options.channels, options.size, options.size, options.filters, options.kernel, options.kernel, padding=(padding, padding))
@@ -195,10 +204,19 @@ def main(arguments=None):
     plan = Plan(rounds=2, seconds=0, pause=0.01) if options.quick else Plan()
     result = ladder(layer, plan, options.threads, lambda text: print(f"... {text}", file=sys.stderr, flush=True))
     print(table(result))
-    for path, default, write in ((options.json, RESULTS, lambda path: path.write_text(json.dumps(result, indent=1) + "\n")),
-                                 (options.plot, PICTURE, lambda path: picture(result, path))):
-        if path or usual:
-            write(path or default)
+    if options.json:
+        keep(result, options.json)
+    if options.plot:
+        picture(result, options.plot)
+    if usual and noise(result):
+        print("Not kept: figures were disturbed. Once more, when the machine is quiet.")
+    elif usual:
+        keep(result, RESULTS)
+        picture(result, PICTURE)
+
+
+def keep(result, path):
+    path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -71,6 +71,20 @@ def test_the_runner(tmp_path, capsys, monkeypatch):
             assert 0 <= found["error"] < 1e-5
 
 
+@pytest.mark.parametrize("noisy", [False, True])
+def test_only_undisturbed_figures_of_the_usual_layer_are_kept(noisy, tmp_path, capsys, monkeypatch):
+    """Kills: a disturbed figure among the results."""
+    result = ladder.ladder(LAYERS[0], Plan(rounds=1, seconds=0, pause=0, most_disturbed=2), 1)
+    result["steps"][3]["forms"]["input_grad"]["noise"] = "too noisy" if noisy else None
+    monkeypatch.setattr(ladder, "ladder", lambda *arguments: result)
+    monkeypatch.setattr(ladder, "RESULTS", tmp_path / "r.json")
+    monkeypatch.setattr(ladder, "PICTURE", tmp_path / "p.png")
+    ladder.main([])
+    assert len(list(tmp_path.iterdir())) == (0 if noisy else 2)
+    text = capsys.readouterr().out
+    assert ("step3_channels_last, input_grad: too noisy" in text) == ("Not kept" in text) == noisy
+
+
 def test_a_layer_that_winograd_cannot_do():
     """Kills: a table that needs all steps."""
     result = ladder.ladder(Layer("", 1, 3, 6, 6, 4, 1, 1), Plan(rounds=1, seconds=0, pause=0), 1)
