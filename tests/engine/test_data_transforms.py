@@ -226,7 +226,8 @@ def test_pca_noise_moves_along_the_principal_components():
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_pca_noise_and_statistics_of_a_dataset(in_memory):
-    """Against NumPy's own covariance of all pixels. Kills: pixels of 0-255, products of rows, a last chunk left out, images weighted equally."""
+    """Against NumPy's own covariance of all pixels. Kills: pixels of 0-255, products of rows, a last chunk left out, images weighted equally, sums
+    that depend on their order (as those of several threads do)."""
     images = draw(300, 3, 2, 3) // [[[1, 2, 3]]]
     images[..., 1] = images[..., 0] // 2 + images[..., 1] // 2
     dataset = ArrayDataset(images.astype(np.uint8), np.zeros(300, np.int64)) if in_memory else [(image[:1 + n % 3], 0) for n, image in enumerate(images)]
@@ -234,6 +235,8 @@ def test_pca_noise_and_statistics_of_a_dataset(in_memory):
     mean, covariance = T.channel_statistics(dataset)
     np.testing.assert_allclose(mean, pixels.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(covariance, np.cov(pixels.T, bias=True), rtol=1e-10)
+    backwards = T.channel_statistics([dataset[n] for n in reversed(range(300))])
+    assert np.array_equal(backwards[0], mean) and np.array_equal(backwards[1], covariance)  # to the bit, whatever the order
     noise = T.PCANoise.of(dataset, sigma=0.3)
     assert noise.sigma == 0.3
     np.testing.assert_allclose(covariance @ noise.eigenvectors, noise.eigenvectors * noise.eigenvalues, atol=1e-12)

@@ -125,17 +125,20 @@ def grey(image):
 
 
 def channel_statistics(dataset):
-    """The mean (C,) and the covariance (C, C) of a dataset's pixels in [0, 1]; the square root of the covariance's diagonal is the `std` of Normalize."""
+    """The mean (C,) and the covariance (C, C) of a dataset's pixels in [0, 1]; the square root of the covariance's diagonal is the `std` of Normalize.
+
+    Sums of whole numbers are exact, so the result does not depend on their order, which with floats is BLAS's and its threads' to choose.
+    """
     count, total, products = 0, 0, 0
     for start in range(0, len(dataset), 256):
         indices = range(start, min(start + 256, len(dataset)))
         for images in [dataset.take(np.array(indices))[0]] if hasattr(dataset, "take") else (dataset[i][0] for i in indices):
-            pixels = images.reshape(-1, images.shape[-1]) / 255.0
+            pixels = images.reshape(-1, images.shape[-1]).astype(np.int64)  # 0 to 255
             count, total, products = count + len(pixels), total + pixels.sum(axis=0), products + pixels.T @ pixels
     if count == 0:
         raise ValueError(f"channel_statistics: {dataset!r} has no images")
-    mean = total / count
-    return mean, products / count - np.outer(mean, mean)
+    mean = total / count / 255
+    return mean, products / count / 255**2 - np.outer(mean, mean)
 
 
 def floating(images, transform):
