@@ -86,22 +86,31 @@ def _run(roots, retain_graph, create_graph, inputs):
                 _finish(target, pending, ready, targets, found, create_graph)
         while ready:
             node = heapq.heappop(ready)[1]
-            arrived = pending.pop(node)
-            gradients = _through_hooks(node, arrived)
-            _capture(node, gradients, targets, found)
-            if targets is not None and not any(edge is not None and edge[0] in wanted_nodes for edge in node.edges):
-                continue  # only asked for, not passed through
+            gradients = pending.pop(node)
+            if node.hooks is not None:
+                _through_hooks(node, gradients)
+            if targets is not None:
+                _capture(node, gradients, targets, found)
+                if not any(edge is not None and edge[0] in wanted_nodes for edge in node.edges):
+                    continue  # only asked for, not passed through
             results = _call(node, gradients)
-            incoming = [id(gradient.array) for gradient, _ in gradients.values()]
-            for edge, result in zip(node.edges, results):
+            seen = [id(gradient.array) for gradient, _ in gradients.values()]
+            for i, (edge, result) in enumerate(zip(node.edges, results)):
                 if edge is None or edge[0] not in wanted_nodes:
                     continue
-                target, output_nr = edge[0], edge[1]
+                target, output_nr, shape, dtype = edge
                 if result is not None:
+                    array = result.array
+                    if array.shape != shape or array.dtype != dtype:
+                        raise RuntimeError(f"the backward of {type(node).__name__} returned a gradient of {array.shape} {array.dtype} for argument {i}, "
+                                           f"which is {shape} {dtype}")
                     # fresh memory: not passed through from the incoming gradient, not a view of anything, not given to two inputs
-                    owned = node.is_ours and result.array.base is None and id(result.array) not in incoming
-                    incoming.append(id(result.array))
-                    _add(pending.setdefault(target, {}), output_nr, result, owned, create_graph)
+                    owned = node.is_ours and array.base is None and id(array) not in seen
+                    seen.append(id(array))
+                    if target in pending:
+                        _add(pending[target], output_nr, result, owned, create_graph)
+                    else:
+                        pending[target] = {output_nr: (result, owned)}
                 uses[target] -= 1
                 if uses[target] == 0:
                     _finish(target, pending, ready, targets, found, create_graph)
@@ -118,30 +127,32 @@ def _place(tensor):
 
 
 def _count_uses(starts, targets):
-    """(uses of every node and leaf below `starts` by nodes that will run, the set of those that will run).
+    """({node or leaf: its uses by nodes that will run}, those that will run) for everything below `starts`.
 
     With targets, only what lies on a path to a target runs.
     """
-    seen, stack = set(starts), list(set(starts))
+    uses = dict.fromkeys(starts, 0)
+    stack = list(uses)
     while stack:
         for edge in getattr(stack.pop(), "edges", ()):
-            if edge is not None and edge[0] not in seen:
-                seen.add(edge[0])
-                stack.append(edge[0])
+            if edge is not None:
+                if edge[0] not in uses:
+                    uses[edge[0]] = 0
+                    stack.append(edge[0])
+                uses[edge[0]] += 1
     if targets is None:
-        wanted = seen
-    else:
-        places = {place for place, _ in targets}
-        wanted = {place for place in places if isinstance(place, Tensor)}
-        for node in sorted((node for node in seen if isinstance(node, Function)), key=lambda node: node.sequence):  # inputs before those who use them
-            if node in places or any(edge is not None and edge[0] in wanted for edge in node.edges):
-                wanted.add(node)
-    uses = {}
-    for node in seen:
-        if node in wanted:
-            for edge in getattr(node, "edges", ()):
-                if edge is not None and edge[0] in wanted:
-                    uses[edge[0]] = uses.get(edge[0], 0) + 1
+        return uses, uses
+    places = {place for place, _ in targets}
+    wanted = {place for place in places if isinstance(place, Tensor)}
+    nodes = [node for node in uses if isinstance(node, Function)]
+    for node in sorted(nodes, key=lambda node: node.sequence):  # inputs before those who use them
+        if node in places or any(edge is not None and edge[0] in wanted for edge in node.edges):
+            wanted.add(node)
+    uses = dict.fromkeys(wanted, 0)
+    for node in nodes:
+        for edge in node.edges if node in wanted else ():
+            if edge is not None and edge[0] in wanted:
+                uses[edge[0]] += 1
     return uses, wanted
 
 
@@ -151,7 +162,10 @@ def _finish(target, pending, ready, targets, found, create_graph):
         pending.setdefault(target, {})  # empty: no gradient arrived, but those below wait for its report
         heapq.heappush(ready, (-target.sequence, target))
     elif target in pending:
-        gradient, owned = _through_hooks(target, pending.pop(target))[0]
+        arrived = pending.pop(target)
+        if target.hooks is not None:
+            _through_hooks(target, arrived)
+        gradient, owned = arrived[0]
         if targets is None:
             _accumulate(target, gradient, owned, create_graph)
         elif (target, 0) in targets:
@@ -173,24 +187,20 @@ def _add(slots, output_nr, gradient, owned, create_graph):
 
 
 def _through_hooks(target, arrived):
-    """The gradients of a node's outputs, or of a leaf, after the tensors' hooks have seen them."""
-    if target.hooks is None:
-        return arrived
+    """Let the tensors' hooks see the gradients of a node's outputs, or of a leaf, and replace them."""
     for output_nr, hooks in target.hooks.items():
         for hook in list(hooks.values()):
             if output_nr in arrived:
                 replaced = hook(arrived[output_nr][0])
                 if replaced is not None:
                     arrived[output_nr] = (replaced, False)
-    return arrived
 
 
 def _capture(node, gradients, targets, found):
     """Keep the gradients that were asked for by autograd.grad."""
-    if targets is not None:
-        for output_nr, (gradient, _) in gradients.items():
-            if (node, output_nr) in targets:
-                found[targets[node, output_nr]] = (gradient, False)
+    for output_nr, (gradient, _) in gradients.items():
+        if (node, output_nr) in targets:
+            found[targets[node, output_nr]] = (gradient, False)
 
 
 def _call(node, gradients):
@@ -206,10 +216,6 @@ def _call(node, gradients):
     results = results if isinstance(results, tuple) else (results,)
     if len(results) < len(node.edges) and any(edge is not None for edge in node.edges[len(results):]):
         raise RuntimeError(f"the backward of {type(node).__name__} returned {len(results)} gradients; its forward has {len(node.edges)} arguments")
-    for i, (edge, result) in enumerate(zip(node.edges, results)):
-        if edge is not None and result is not None and (result.array.shape != edge[2] or result.array.dtype != edge[3]):
-            raise RuntimeError(f"the backward of {type(node).__name__} returned a gradient of {result.shape} {result.dtype} for argument {i}, "
-                               f"which is {edge[2]} {edge[3]}")
     return results
 
 

@@ -143,18 +143,16 @@ class Function:
     def apply(cls, *args):
         """Compute the operation and, if any input requires a gradient, record it."""
         ctx = cls()
-        was_recording = recording.on
-        device, needs, any_needed = None, [], False
+        was_recording, device, needs = recording.on, None, []
         for arg in args:
-            needed = False
-            if isinstance(arg, Tensor):
-                if device is None:
-                    device = arg.device
-                elif device is not arg.device:
+            if not isinstance(arg, Tensor):
+                needs.append(False)
+                continue
+            needs.append(was_recording and arg.requires_grad)
+            if arg.device is not device:
+                if device is not None:
                     raise ValueError(f"{cls.__name__}: tensors on different devices, {device} and {arg.device}; move them with .to(device)")
-                needed = was_recording and arg.requires_grad
-                any_needed = any_needed or needed
-            needs.append(needed)
+                device = arg.device
         if device is None:
             raise TypeError(f"{cls.__name__}: none of the arguments is a tensor: {', '.join(type(arg).__name__ for arg in args)}")
         ctx.needs_input_grad = needs
@@ -168,14 +166,14 @@ class Function:
         finally:
             recording.on = was_recording
         several = isinstance(result, tuple)
-        outputs = tuple(_wrap(out, args, ctx, device) for out in result) if several else (_wrap(result, args, ctx, device),)
+        outputs = [_wrap(out, args, ctx) if isinstance(out, Tensor) else Tensor(out, device) for out in (result if several else (result,))]
         for tensor in ctx._dirty:
             tensor.version[0] += 1
         if cls.is_view:
             _share_version(outputs, args[0])
-        if any_needed:
+        if True in needs:
             _record(ctx, args, outputs)
-        return outputs if several else outputs[0]
+        return tuple(outputs) if several else outputs[0]
 
     def __repr__(self):
         return f"<{type(self).__name__}>"
@@ -187,37 +185,39 @@ class Function:
 
 
 class Saved:
-    """A tensor put away for the backward pass, with the version that its memory had.
+    """A tensor put away for the backward pass, with the version that its memory had."""
 
-    An output is kept as its array alone: the output owns the node, so a node that owned the output would be a cycle, and large arrays would wait for the
-    garbage collector.
-    """
+    __slots__ = ("seen", "tensor")
 
-    __slots__ = ("array", "device", "output_nr", "seen", "tensor", "version")
-
-    def __init__(self, tensor, outputs):
-        self.array, self.device, self.version = tensor.array, tensor.device, tensor.version
-        self.seen = tensor.version[0]
-        self.tensor, self.output_nr = tensor, None
-        for i, out in enumerate(outputs):
-            if tensor is out:
-                self.tensor, self.output_nr = None, i
+    def __init__(self, tensor):
+        self.tensor, self.seen = tensor, tensor.version[0]
 
     def unpack(self, node):
-        if self.version[0] != self.seen:
-            raise RuntimeError(f"{node} saved a tensor of shape {self.array.shape} for its backward, and it was changed in place since "
-                               f"(version {self.version[0]}, expected {self.seen}): use the out-of-place operation, or clone() before changing it")
-        if self.tensor is not None:
-            return self.tensor
-        output = Tensor(self.array, self.device, requires_grad=True)
-        output.grad_fn, output.output_nr, output.version = node, self.output_nr, self.version
+        tensor = self.tensor
+        if tensor.version[0] != self.seen:
+            raise RuntimeError(f"{node} saved a tensor of shape {tensor.shape} for its backward, and it was changed in place since "
+                               f"(version {tensor.version[0]}, expected {self.seen}): use the out-of-place operation, or clone() before changing it")
+        return tensor
+
+
+class SavedOutput(Saved):
+    """The same of an output, kept without its history: the output owns the node, so a node that owned the output would be a cycle, and large arrays would wait for
+    the garbage collector."""
+
+    __slots__ = ("output_nr",)
+
+    def __init__(self, tensor, output_nr):
+        super().__init__(tensor.detach())
+        self.output_nr = output_nr
+
+    def unpack(self, node):
+        output = super().unpack(node).detach()
+        output.requires_grad, output.grad_fn, output.output_nr = True, node, self.output_nr
         return output
 
 
-def _wrap(out, args, ctx, device):
-    """An output of forward as a tensor of its own."""
-    if not isinstance(out, Tensor):
-        return Tensor(out, device)
+def _wrap(out, args, ctx):
+    """A tensor that forward returned, as an output of its own."""
     for arg in args:
         if out is arg and not any(out is dirty for dirty in ctx._dirty):
             return out.detach()  # an input returned as it came: a new tensor on the same memory
@@ -237,7 +237,7 @@ def _record(ctx, args, outputs):
     ctx.sequence = next(_sequence)
     ctx.device = outputs[0].device
     ctx.outputs = [(out.array.shape, out.array.dtype) for out in outputs]
-    ctx._saved = [None if tensor is None else Saved(tensor, outputs) for tensor in ctx._saved]
+    ctx._saved = [None if tensor is None else _put_away(tensor, outputs) for tensor in ctx._saved]
     for i, out in enumerate(outputs):
         if out.array.dtype.kind == "f" and not any(out is other for other in ctx._not_differentiable):
             out.requires_grad, out.grad_fn, out.output_nr = True, ctx, i
@@ -246,10 +246,20 @@ def _record(ctx, args, outputs):
 
 def _edge(tensor, ctx):
     """(node or leaf, output number, shape, dtype) of an input."""
-    if tensor.seen_version is not None and tensor.grad_fn is not None and tensor.seen_version != tensor.version[0]:
-        raise RuntimeError(f"{type(ctx).__name__}: an input of shape {tensor.shape} is a view made by {tensor.grad_fn}, and the tensor it looks at was changed "
+    origin, array = tensor.grad_fn, tensor.array
+    if origin is None:
+        return tensor, 0, array.shape, array.dtype
+    if tensor.seen_version is not None and tensor.seen_version != tensor.version[0]:
+        raise RuntimeError(f"{type(ctx).__name__}: an input of shape {tensor.shape} is a view made by {origin}, and the tensor it looks at was changed "
                            "in place since: take the view again after the change")
-    return (tensor if tensor.grad_fn is None else tensor.grad_fn, tensor.output_nr, tensor.shape, tensor.dtype)
+    return origin, tensor.output_nr, array.shape, array.dtype
+
+
+def _put_away(tensor, outputs):
+    for i, out in enumerate(outputs):
+        if tensor is out:
+            return SavedOutput(tensor, i)
+    return Saved(tensor)
 
 
 def _describe(arg):

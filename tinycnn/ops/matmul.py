@@ -7,17 +7,25 @@ from .common import promoted, sum_to
 
 
 class MatMul(Function):
-    """(..., M, L) @ (..., L, N) -> (..., M, N); batch dimensions broadcast."""
+    """(..., M, L) @ (..., L, N) -> (..., M, N); batch dimensions broadcast. An operand whose flag is set is given transposed.
 
-    def forward(ctx, a, b):
+    The flags close the operation under differentiation: of y = a b, both gradients are such products, da = dy b^T and db = a^T dy.
+    """
+
+    def forward(ctx, a, b, a_turned=False, b_turned=False):
         ctx.save_for_backward(a, b)
-        return ctx.kernels.matmul.matmul(a.array, b.array)
+        ctx.turned = a_turned, b_turned
+        return ctx.kernels.matmul.matmul(a.array.swapaxes(-1, -2) if a_turned else a.array, b.array.swapaxes(-1, -2) if b_turned else b.array)
 
     def backward(ctx, dy):
         a, b = ctx.saved_tensors
-        da, db = ctx.needs_input_grad
-        return (sum_to(MatMul.apply(dy, b.transpose(-1, -2)), a.shape) if da else None,
-                sum_to(MatMul.apply(a.transpose(-1, -2), dy), b.shape) if db else None)
+        a_turned, b_turned = ctx.turned
+        da = db = None
+        if ctx.needs_input_grad[0]:
+            da = MatMul.apply(b, dy, b_turned, True) if a_turned else MatMul.apply(dy, b, False, not b_turned)
+        if ctx.needs_input_grad[1]:
+            db = MatMul.apply(dy, a, True, a_turned) if b_turned else MatMul.apply(a, dy, not a_turned, False)
+        return (None if da is None else sum_to(da, a.shape)), (None if db is None else sum_to(db, b.shape)), None, None
 
 
 class Linear(Function):
@@ -31,7 +39,7 @@ class Linear(Function):
         x, w = ctx.saved_tensors
         dx, dw, dbias = ctx.needs_input_grad
         return (MatMul.apply(dy, w) if dx else None,
-                MatMul.apply(dy.t(), x) if dw else None,
+                MatMul.apply(dy, x, True) if dw else None,
                 dy.sum(0) if dbias else None)
 
 

@@ -10,12 +10,25 @@ from .index import gather
 
 class Sum(Function):
     def forward(ctx, x, dims, keepdim):
-        ctx.shape = x.shape
-        ctx.kept = tuple(1 if i in dims else n for i, n in enumerate(x.shape))
+        ctx.shape, ctx.dims, ctx.keepdim = x.array.shape, dims, keepdim
         return ctx.kernels.reduce.sum(x.array, dims, keepdim)
 
     def backward(ctx, dy):
-        return dy.reshape(ctx.kept).expand(ctx.shape), None, None
+        return Spread.apply(dy, ctx.shape, ctx.dims, ctx.keepdim), None, None
+
+
+class Spread(Function):
+    """The adjoint of Sum: each of the elements that were added up gets the whole of dy (a view of it, no copies)."""
+
+    is_view = True
+
+    def forward(ctx, dy, shape, dims, keepdim):
+        ctx.dims, ctx.keepdim = dims, keepdim
+        y = dy.array if keepdim else dy.array.reshape([1 if i in dims else n for i, n in enumerate(shape)])
+        return dy.device.xp.broadcast_to(y, shape)
+
+    def backward(ctx, ddx):
+        return Sum.apply(ddx, ctx.dims, ctx.keepdim), None, None, None
 
 
 class Extreme(Function):
