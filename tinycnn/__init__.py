@@ -4,7 +4,8 @@
     ops/                    the differentiable operations, forward and backward side by side
     kernels                 what computes them (in the repository: kernels/)
     nn/, optim/, models/    layers, optimisers, the networks of the papers
-    data/, train/, tools/   images, the training loop, summaries and checks
+    data/, train/, tools/   images, the training loop, summaries
+    checker/                gradient checks that explain themselves
     inference/              `fuse`: trained networks in the form in which they answer fastest
     cli/                    the command `tinycnn`
 """
@@ -96,7 +97,7 @@ __version__ = "0.1.0"
 
 bool = bool_
 half, float, double, int, long = float16, float32, float64, int32, int64
-LATER = ("cli", "data", "inference", "models", "nn", "optim", "tools", "train")  # packages that are imported when first used
+LATER = ("checker", "cli", "data", "inference", "models", "nn", "optim", "tools", "train")  # packages that are imported when first used
 
 
 def __getattr__(name):
@@ -104,6 +105,8 @@ def __getattr__(name):
         return import_module(f"{__name__}.{name}")
     if name == "summary":
         return import_module(f"{__name__}.tools").summary
+    if name == "gradcheck":
+        return import_module(f"{__name__}.checker").gradcheck
     if name == "fuse":
         return import_module(f"{__name__}.inference").fuse
     raise AttributeError(f"module 'tinycnn' has no attribute {name!r}")

@@ -28,6 +28,7 @@ from ..tensor import Tensor
 
 class _Recording(threading.local):
     on = True
+    branches = None  # who is told which way operations went, if anybody wants to know (branches.py)
 
 
 recording = _Recording()  # per thread: whether operations leave nodes behind
@@ -93,6 +94,8 @@ class Function:
     is_view = False  # outputs may look at the first input's memory, and then share its version counter
     is_ours = False  # written for this engine: what its backward returns is fresh memory, or what came in, or a view
     hooks = None  # {output number: {key: hook}}, once there are any
+    branch = None  # of operations that take sides: which each element took, see branches.py
+    branch_kind = "side"
     _saved = ()
     _dirty = ()
     _not_differentiable = ()
@@ -167,6 +170,8 @@ class Function:
             recording.on = was_recording
         several = isinstance(result, tuple)
         outputs = [_wrap(out, args, ctx) if isinstance(out, Tensor) else Tensor(out, device) for out in (result if several else (result,))]
+        if cls.branch is not None and recording.branches is not None:
+            recording.branches(cls, args, outputs)
         for tensor in ctx._dirty:
             tensor.version[0] += 1
         if cls.is_view:

@@ -16,6 +16,10 @@ class ReLU(Function):
         ctx.save_for_backward(y)
         return y
 
+    @staticmethod
+    def branch(args, outputs):
+        return outputs[0] > 0
+
     def backward(ctx, dy):
         y, = ctx.saved_tensors
         return ReLUGrad.apply(dy, y.detach()), None

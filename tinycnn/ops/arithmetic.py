@@ -101,6 +101,10 @@ class Choose(Function):
         ctx.save_for_backward(a, b)
         return kernel(a.array, b.array)
 
+    @staticmethod
+    def branch(args, outputs):
+        return args[0] > args[1]
+
     def backward(ctx, dy):
         a, b = ctx.saved_tensors
         a_wins, equal = (a > b if ctx.larger else a < b).to(dy.dtype), (a == b).to(dy.dtype) * 0.5
@@ -129,6 +133,11 @@ class Clamp(Function):
         ctx.bounds = low, high
         return ctx.kernels.elementwise.clamp(x.array, low, high)
 
+    @staticmethod
+    def branch(args, outputs):
+        x, low, high = args
+        return (0 if low is None else (x > low).astype(int)) + (0 if high is None else x > high)
+
     def backward(ctx, dy):
         x, = ctx.saved_tensors
         low, high = ctx.bounds
@@ -148,6 +157,10 @@ class Abs(Function):
     def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.kernels.elementwise.abs(x.array)
+
+    @staticmethod
+    def branch(args, outputs):
+        return args[0] > 0
 
     def backward(ctx, dy):
         x, = ctx.saved_tensors
@@ -233,6 +246,10 @@ class Step(Function):
     def forward(ctx, x, kernel):
         return getattr(ctx.kernels.elementwise, kernel)(x.array)
 
+    @staticmethod
+    def branch(args, outputs):
+        return outputs[0]
+
     def backward(ctx, dy):
         return dy * 0, None
 
@@ -242,6 +259,10 @@ class Predicate(Function):
 
     def forward(ctx, kernel, *args):
         return getattr(ctx.kernels.elementwise, kernel)(*(array(arg) for arg in args))
+
+    @staticmethod
+    def branch(args, outputs):
+        return outputs[0]  # conditions of `where`, masks
 
 
 # ---- the functions, with PyTorch's names and signatures

@@ -46,6 +46,10 @@ class BatchNormReLU(Function):
         ctx.mark_non_differentiable(mean, var)
         return y, mean, var
 
+    @staticmethod
+    def branch(args, outputs):
+        return outputs[0] > 0
+
     def backward(ctx, dy, *_):
         x, weight, bias, mean, var, y = ctx.saved_tensors
         if is_grad_enabled():

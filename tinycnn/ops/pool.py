@@ -3,14 +3,25 @@
 Max pooling picks elements, so its backward scatters the gradient to the picked places, and the backward of that gathers from them again. Average pooling is linear,
 so its backward is its adjoint, whose backward is average pooling. Neither needs anything new for second derivatives.
 """
+import numpy as np
+
 from ..autograd import Function
+from ..kernels.pool.reference import max_indices
 from ..kernels.window import Window
 from ..tensor import Tensor, channels_last
 from .common import pair
 
 
+def place_of_winner(args, outputs):
+    """The branches of max pooling: (h, w) of the winner of each window."""
+    (x, window), (_, winners) = args, outputs
+    return np.stack(np.divmod(max_indices(winners, x.shape[2:], window), x.shape[3]), -1)
+
+
 class MaxPool2d(Function):
     """(y, winners): the largest of each window, and as which of its elements it was seen (a byte; `indices` says where that is)."""
+
+    branch, branch_kind = staticmethod(place_of_winner), "place"
 
     def forward(ctx, x, window):
         y, winners = ctx.kernels.pool.max_forward(x.array, window)
@@ -23,6 +34,8 @@ class MaxPool2d(Function):
 
 class AdaptiveMaxPool2d(Function):
     """The same with windows that depend on the sizes."""
+
+    branch, branch_kind = staticmethod(place_of_winner), "place"
 
     def forward(ctx, x, output_size):
         y, winners = ctx.kernels.pool.adaptive_max_forward(x.array, output_size)

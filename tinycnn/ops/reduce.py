@@ -1,6 +1,8 @@
 """Reductions over any dimensions: sum, mean, var, max, argmax, ..."""
 from typing import NamedTuple
 
+import numpy as np
+
 from ..autograd import Function
 from ..tensor import Tensor, bool_, int64
 from .arithmetic import sqrt
@@ -34,11 +36,20 @@ class Spread(Function):
 class Extreme(Function):
     """amax and amin: where several elements are the extreme, they share the gradient equally (as in PyTorch)."""
 
+    branch_kind = "winner"
+
     def forward(ctx, x, dims, keepdim, kernel):
         y = getattr(ctx.kernels.reduce, kernel)(x.array, dims, True)
         ctx.dims = dims
         ctx.save_for_backward(x, Tensor(y, x.device))
         return y if keepdim else y.reshape(tuple(n for i, n in enumerate(y.shape) if i not in dims))
+
+    @staticmethod
+    def branch(args, outputs):
+        x, dims, _, kernel = args
+        x = np.moveaxis(x, dims, range(x.ndim - len(dims), x.ndim))
+        rows = x.reshape(*x.shape[:x.ndim - len(dims)], -1)
+        return rows.argmax(-1) if kernel == "amax" else rows.argmin(-1)
 
     def backward(ctx, dy):
         x, y = ctx.saved_tensors
@@ -47,8 +58,14 @@ class Extreme(Function):
 
 
 class ArgExtreme(Function):
+    branch_kind = "winner"
+
     def forward(ctx, x, dim, keepdim, kernel):
         return getattr(ctx.kernels.reduce, kernel)(x.array, dim, keepdim)
+
+    @staticmethod
+    def branch(args, outputs):
+        return outputs[0]
 
 
 def sum(x, dim=None, keepdim=False, *, dtype=None):
