@@ -8,7 +8,7 @@ Each step is first compared with float64 and then timed, all of them taking turn
 whatever a step really does. Images lie as each step wants them (NCHW, or channels last), as they would between layers; filters are as a network keeps them, and
 packing them is in the time. The pure Python of step 0 runs on a part of the layer. Steps 0 to 2 have one thread; the others --threads.
 
-Measured in full and undisturbed, the usual layer's figures go to benchmarks/results/ladder.json and docs/images/ladder.png.
+Measured in full and undisturbed, the usual layer's figures go to benchmarks/results/ladder.json, docs/images/ladder.png and docs/ladder.md.
 """
 import argparse
 import json
@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+from page import page
 from threadpoolctl import threadpool_limits
 
 import tinycnn
@@ -30,7 +31,7 @@ from tinycnn.bench.validate import allowed, draw, error
 
 HERE = Path(__file__).parent
 STEPS = ("step0_python", "step1_numba", "step2_reordered", "step3_channels_last", "step4_tiled", "step5_columns", "step6_registers", "step7_implicit", "step8_winograd")
-RESULTS, PICTURE = HERE.parent / "results" / "ladder.json", HERE.parents[1] / "docs" / "images" / "ladder.png"
+RESULTS, DOCS = HERE.parent / "results" / "ladder.json", HERE.parents[1] / "docs"
 
 
 def steps(layer):
@@ -212,7 +213,8 @@ def main(arguments=None):
         print("Not kept: figures were disturbed. Once more, when the machine is quiet.")
     elif usual:
         keep(result, RESULTS)
-        picture(result, PICTURE)
+        picture(result, DOCS / "images" / "ladder.png")
+        (DOCS / "ladder.md").write_text(page(result))
 
 
 def keep(result, path):

@@ -55,7 +55,7 @@ def test_the_runner(tmp_path, capsys, monkeypatch):
     """Kills: a step or form left out of the table, a share or speed-up of something else, a file that is written unasked."""
     monkeypatch.setattr(ladder.machine, "peak", lambda threads: {"threads": threads, "gflops": 100.0, "gbps": 10.0, "disturbed": 0.0})
     monkeypatch.setattr(ladder, "RESULTS", tmp_path / "unasked.json")
-    monkeypatch.setattr(ladder, "PICTURE", tmp_path / "unasked.png")
+    monkeypatch.setattr(ladder, "DOCS", tmp_path / "unasked")
     ladder.main([*TINY, "--json", str(tmp_path / "r.json"), "--plot", str(tmp_path / "p.png")])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p.png", "r.json"] and (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     result, text = json.loads((tmp_path / "r.json").read_text()), capsys.readouterr().out
@@ -78,11 +78,21 @@ def test_only_undisturbed_figures_of_the_usual_layer_are_kept(noisy, tmp_path, c
     result["steps"][3]["forms"]["input_grad"]["noise"] = "too noisy" if noisy else None
     monkeypatch.setattr(ladder, "ladder", lambda *arguments: result)
     monkeypatch.setattr(ladder, "RESULTS", tmp_path / "r.json")
-    monkeypatch.setattr(ladder, "PICTURE", tmp_path / "p.png")
+    monkeypatch.setattr(ladder, "DOCS", tmp_path)
+    (tmp_path / "images").mkdir()
     ladder.main([])
-    assert len(list(tmp_path.iterdir())) == (0 if noisy else 2)
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ([] if noisy else ["ladder.md", "ladder.png", "r.json"])
     text = capsys.readouterr().out
     assert ("step3_channels_last, input_grad: too noisy" in text) == ("Not kept" in text) == noisy
+
+
+def test_the_page():
+    """Kills: a step without its figures or its explanation."""
+    result = ladder.ladder(LAYERS[0], Plan(rounds=1, seconds=0, pause=0, most_disturbed=2), 1)
+    text = ladder.page(result)
+    for row in result["steps"]:
+        assert f"| {row['idea']} | {row['forms']['forward']['gflops']:.3g}" in text and f"(../benchmarks/ladder/{row['step']}.py)" in text
+    assert "## 0. The definition, and nothing else\n\nSeven loops in pure Python.\n" in text and "## 9. What follows a convolution" in text
 
 
 def test_a_layer_that_winograd_cannot_do():
