@@ -28,15 +28,17 @@ OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop")
 
 
 def configure(model="lenet5", data="bundled", recipe=None, *, epochs=None, batch_size=None, lr=None, label_smoothing=None, optimizer=None, optimizer_options=None,
-              augment=True, seed=0, image_size=None, model_options=None):
+              augment=True, seed=0, image_size=None, model_options=None, datasets=None):
     """The config of a run. What is None is the recipe's to say, or the data's (image_size, numbers of channels and classes).
 
-    recipe: a name, by default the quick one for this network. optimizer: a class of tinycnn.optim; another one than the recipe's starts from its own options and
-    learning rate. optimizer_options: momentum, weight_decay, ... model_options: width, and whatever else the network's function takes.
+    recipe: a name or a Recipe, by default the quick one for this network. optimizer: a class of tinycnn.optim; another one than the recipe's starts from its own
+    options and learning rate. optimizer_options: momentum, weight_decay, ... model_options: width, and whatever else the network's function takes.
+    datasets: (train, test), where these are not simply what is in a folder; `data` is then what they are called, and make_trainer wants them too.
     """
-    data = data if data == "bundled" else str(Path(data).absolute())  # the run may be resumed from elsewhere
-    train, test = (open_dataset(data, split) for split in ("train", "test"))
-    chosen = recipes.get(recipe) if recipe else recipes.default_for(model)
+    if datasets is None:
+        data = data if data == "bundled" else str(Path(data).absolute())  # the run may be resumed from elsewhere
+    train, test = datasets or (open_dataset(data, split) for split in ("train", "test"))
+    chosen = recipe if isinstance(recipe, recipes.Recipe) else recipes.get(recipe) if recipe else recipes.default_for(model)
     chosen = _with_optimizer(chosen, optimizer, lr, optimizer_options or {})
     given = {"lr": lr, "batch_size": batch_size, "label_smoothing": label_smoothing}
     chosen = replace(chosen, **{name: value for name, value in given.items() if value is not None})
@@ -79,9 +81,9 @@ def make_transform(config, train=False, ten_crop=False):
     return recipe.transform(config["model_options"]["image_size"], config["mean"], config["std"], train)
 
 
-def make_trainer(config, folder, progress=None, workers=0, checkpoint_every=1000):
-    """The Trainer of a config, at its beginning, with its run in the folder `folder`."""
-    datasets = {split: open_dataset(config["data"], split) for split in ("train", "test")}
+def make_trainer(config, folder, progress=None, workers=0, checkpoint_every=1000, datasets=None):
+    """The Trainer of a config, at its beginning, with its run in the folder `folder`. datasets: those that `configure` was given, if it was."""
+    datasets = dict(zip(("train", "test"), datasets or [open_dataset(config["data"], split) for split in ("train", "test")]))
     _check_unchanged(config, datasets)
     recipe, epochs = make_recipe(config), config["epochs"]
     manual_seed(config["seed"])
