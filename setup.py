@@ -12,7 +12,7 @@ setup(
     python_requires=">=3.11",
     packages=[*engine, *kernels, layer_sets],
     package_dir={"tinycnn": "tinycnn", "tinycnn.kernels": "kernels", layer_sets: "benchmarks/layers"},
-    package_data={"tinycnn": ["data/bundled/*"], layer_sets: ["*.json"]},
+    package_data={"tinycnn": ["data/bundled/*", "pages/web/*"], layer_sets: ["*.json"]},
     install_requires=[
         "numpy>=2.0",
         "numba>=0.61",
@@ -25,6 +25,7 @@ setup(
     ],
     extras_require={
         "bench": ["torch>=2.6", "onnxruntime>=1.20", "onnx>=1.17", "openvino>=2024.6", "MNN>=3.0", "ncnn>=1.0.20241226"],  # who we are measured against
+        "browser": ["selenium>=4.20"],  # tests of the pages that `tinycnn explain` writes; needs Chromium and its driver
         "test": ["pytest>=8.0", "pytest-xdist>=3.5"],
         "lint": ["ruff==0.17.6"],
     },

@@ -7,6 +7,7 @@
     data/, train/, tools/   images, the training loop, summaries
     checker/                gradient checks that explain themselves
     inference/              `fuse`: trained networks in the form in which they answer fastest
+    pages/                  `explain`: pages on which an operation can be seen
     cli/                    the command `tinycnn`
 """
 from importlib import import_module
@@ -107,6 +108,8 @@ def __getattr__(name):
         return import_module(f"{__name__}.tools").summary
     if name == "gradcheck":
         return import_module(f"{__name__}.checker").gradcheck
+    if name == "explain":
+        return import_module(f"{__name__}.pages").explain
     if name == "fuse":
         return import_module(f"{__name__}.inference").fuse
     raise AttributeError(f"module 'tinycnn' has no attribute {name!r}")

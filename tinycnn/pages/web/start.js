@@ -1,0 +1,28 @@
+// Reads the data, builds the page for what it explains, and checks it.
+
+import { convPage } from "./conv_page.js";
+import { show } from "./selftest.js";
+
+const PAGES = { conv: convPage };
+const data = JSON.parse(document.querySelector("#data").textContent);
+const checks = PAGES[data.kind](data);
+
+// Light, dark, or as the system has it.
+const themes = ["auto", "light", "dark"], theme = document.querySelector("#theme");
+theme.addEventListener("click", () => {
+  const next = themes[(themes.indexOf(document.documentElement.dataset.theme ?? "auto") + 1) % themes.length];
+  document.documentElement.dataset.theme = next;
+  theme.textContent = `◐ ${next}`;
+});
+
+// A link to a line of the reference opens what it is folded in.
+const reach = () => {
+  const line = document.getElementById(location.hash.slice(1));
+  if (!line?.closest("details")) return;
+  line.closest("details").open = true;
+  line.scrollIntoView({ block: "center" });
+};
+addEventListener("hashchange", reach);
+document.addEventListener("click", ({ target }) => { if (target.closest('a[href^="#L"]')) setTimeout(reach); });
+
+setTimeout(() => show(checks())); // after the page has been drawn
