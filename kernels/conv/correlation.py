@@ -126,6 +126,7 @@ def plan(images, groups, source, target, down, across):
     if blocks * shares < ENOUGH and at_once == 1 and down.count:  # few filters on a small image: smaller blocks
         least = parts(FEWEST, across.count)
         rows = min(rows, max(least, parts(down.count, parts(ENOUGH, max(1, shares * images * groups)))))
+        rows = parts(down.count, parts(down.count, rows))  # about equal again
         rows = parts(rows, 8) * 8 if across.count == 1 else rows
         blocks = images * parts(down.count, rows) * groups
     some_filters = parts(parts(filters, shares), LANES) * LANES

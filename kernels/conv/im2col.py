@@ -33,13 +33,14 @@ NAME = "im2col"
 ZERO, ONE = np.intp(0), np.intp(1)  # Numba would compile another matrix product for every literal 0 or 1
 RATE = 90e9  # FLOP/s of one core, the matrix product alone
 MOVE, STRIDED = 0.5e-9, 1e-9  # seconds to unfold and pack an element, where they are adjacent and where not
+READ = 0.5e-9  # seconds to fetch a weight
 TASK = 1.5e-6  # seconds to begin a task
 
 
 def cost(form, n, geometry, dtype):
-    """The product, in tiles several filters high whether they are there or not, and the moves: of every element of U, and of what it is multiplied by."""
+    """The product, in tiles several filters high whether they are there or not, and the moves: of every element of U, of what it is multiplied by, of weights."""
     K = n.K // n.G
-    moved = n.N * n.P * n.Q * (n.C * n.R * n.S * (MOVE if geometry.stride[1] == 1 else STRIDED) + n.K * MOVE)
+    moved = n.N * n.P * n.Q * (n.C * n.R * n.S * (MOVE if geometry.stride[1] == 1 else STRIDED) + n.K * MOVE) + n.K * n.C // n.G * n.R * n.S * READ
     return (n.flops / RATE * -(-K // 4) * 4 / K + moved) * (dtype.itemsize / 4) + TASK * tiles(form, n, geometry).tasks + 25e-6
 
 

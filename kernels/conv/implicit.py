@@ -43,14 +43,15 @@ RATE = 150e9  # FLOP/s of one core
 MOVE = 0.3e-9  # seconds to copy or pack an element
 KEPT = 128 << 10  # elements of weights that stay in the second-level cache
 LINE = 16  # elements of a cache line
+READ = 0.5e-9  # seconds to fetch a weight
 TILE, LIST = 20e-9, 5e-9  # seconds to begin a tile, and to list a pixel
 
 
 def cost(form, n, geometry, dtype):
-    """The products, with lanes that are not used; the copy; and for each group beginning its tiles and listing its pixels."""
+    """The products, with lanes that are not used; the copy; weights; and for each group beginning its tiles and listing its pixels."""
     filters = n.C if form == "input_grad" else n.K
     used = parts(filters // n.G, 16) * 16 * n.G / filters
-    moved = n.N * (n.H * n.W * n.C * (n.R * n.S > 1) + n.P * n.Q * n.K * (form == "weight_grad")) * MOVE
+    moved = n.N * (n.H * n.W * n.C * (n.R * n.S > 1) + n.P * n.Q * n.K * (form == "weight_grad")) * MOVE + n.K * n.C // n.G * n.R * n.S * READ
     pixels = n.N * n.G * (n.H * n.W if form == "input_grad" else n.P * n.Q)
     return (n.flops * used / RATE + moved) * (dtype.itemsize / 4) + pixels * (LIST + TILE / ROWS * parts(filters // n.G, 32)) + 20e-6
 
@@ -239,18 +240,21 @@ def _tiles(nothing, x, read, first, end, columns, shifts, p, w, w0, bias, b0, ad
     """The filters from `first` to `end`, `columns` at a time, at all pixels of a block. nothing: a tile of zeros.
 
     If all their weights stay in the second-level cache, it goes pixel by pixel, so that results are written in a row; else panel by panel of weights, each of which
-    stays in the nearest cache. (One function with everything in it: Numba counts references to each array whenever it is passed on.)
+    stays in the nearest cache. Either way the weights that come next are asked for in good time: the next panel, or those of the next task. (One function with
+    everything in it: Numba counts references to each array whenever it is passed on.)
     """
     last, depth, width = len(read) - 1, len(shifts) * p.run, whole_vectors(columns, w)
     tiles, panels = (len(read) + ROWS - 1) // ROWS, (end - first + columns - 1) // columns
     by_pixel = depth * (end - first) <= KEPT
-    lines = max(1, (2 * LINE + tiles - 1) // tiles)  # of the next panel, that each tile asks for while 16 of its own steps pass: 32 lines
+    further = panels * columns if by_pixel else columns  # filters from a panel to the one that is asked for meanwhile
+    lines = max(1, (2 * LINE + tiles - 1) // tiles)  # of it, that each tile asks for while 16 of its own steps pass: 32 lines
     for step in range(tiles * panels):
-        o, f = (step // panels * ROWS, first + step % panels * columns) if by_pixel else (step % tiles * ROWS, first + step // tiles * columns)
+        number, panel = (step // panels, step % panels) if by_pixel else (step % tiles, step // tiles)
+        o, f = number * ROWS, first + panel * columns
         places, soon = places_of(nothing, read, o, last), places_of(nothing, read, o + ROWS, last)
         tile, row = nothing, w0 + f * depth
-        foresee = not by_pixel and step % tiles * lines < 2 * LINE and f + columns < p.filters
-        ahead = row + depth * width + step % tiles * lines * depth
+        foresee = number * lines < 2 * LINE and f + further < p.filters
+        ahead = row + further // columns * depth * width + number * lines * depth
         for t in range(len(shifts)):
             behind = shifts[t] + p.run
             for line in range(shifts[t], behind, LINE):

@@ -46,12 +46,13 @@ from .workspace import aligned, workspace
 NAME = "winograd"
 RATE = 130e9  # FLOP/s of one core
 MOVE = 0.12e-9  # seconds for an element of V or M: computed, written, read
-READ, FETCH = 0.1e-9, 0.5e-9  # seconds for an element of U, from the last cache, or from memory
+READ, FETCH = 0.3e-9, 0.5e-9  # seconds for an element of U, from the last cache, or from memory
 NEAR = 4 << 20  # elements of U that the last cache may hold
 BLOCK = 300 << 10  # elements of a block's V and M: a part of the second-level cache
-REREAD = 600 << 10  # elements of U, at most, that every block may read again
+KEPT = 150 << 10  # elements of U that stay in the second-level cache
+REREAD = 600 << 10  # elements of U, at most, that every block of FEWEST tiles or more may read again
 CHUNK = 10 << 20  # elements of a chunk's V and M
-FEWEST = 24  # tiles of a block
+FEWEST = 24  # tiles for which it pays to read U
 PIECES = 32  # of a chunk, for threads to share out
 SHARE = 128  # filters that a thread multiplies at once
 
@@ -149,10 +150,10 @@ def gradient_tiling(n, geometry):
 
 def tiles_at_once(tiling):
     """(tiles of a thread's block, elements of its scratch), or (0, elements of all) if the tiles go through the steps in phases."""
-    each = elements_of_tile(tiling)
-    block = BLOCK // each // 8 * 8
-    if block >= FEWEST and tiling.SIZE ** 2 * tiling.C * tiling.K <= REREAD:
-        block = max(8, min(block, parts(parts(tiling.tiles, 16), 8) * 8))  # at least 16 blocks for threads to share out, where there are tiles enough
+    each, u = elements_of_tile(tiling), tiling.SIZE ** 2 * tiling.C * tiling.K
+    most = BLOCK // each // 8 * 8
+    block = max(8, min(most, parts(parts(tiling.tiles, 16), 8) * 8))  # at least 16 blocks for threads to share out, where there are tiles enough
+    if most >= FEWEST and (u <= KEPT or (u <= REREAD and block >= FEWEST)):
         return block, each * block + border(tiling)
     return 0, each * chunk_of(tiling, each) + border(tiling)
 

@@ -9,8 +9,11 @@ first-level cache.
 from ..runtime import jit
 from ..simd.places import add_outer_at, add_stored_at, prefetch_at, rows_of, store_tile_at
 from ..simd.tile import ROWS, VECTORS, zero_tile
-from ..simd.vector import lanes
+from ..simd.vector import lanes, prefetch
 from .block import panel_width, whole_vectors
+
+LINE = 16  # float32 in a cache line
+FEW = 64  # rows of A that a panel of B serves while the next one comes from memory
 
 
 @jit
@@ -26,13 +29,22 @@ def multiply_panels(M, N, K, a, a0, a_row, a_col, b, b0, c, c0, c_row, accumulat
 
 @jit
 def _multiply_panel(nothing, M, K, a, a0, a_row, a_col, ahead, b, b0, width, c, c0, c_row, accumulate):
-    """One panel of B. ahead: whether to ask for the next rows of A while these are multiplied; eight rows are more streams than the machine foresees by itself."""
+    """One panel of B. ahead: whether to ask for the next rows of A while these are multiplied; eight rows are more streams than the machine foresees by itself.
+
+    Where rows are few, B is what comes from far away. Each 16 steps ask for a part of the next panel, such that all of it has been asked for after the last row.
+    """
+    few = M <= FEW
+    lines = max(1, (2 * LINE + M // ROWS - 1) // max(1, M // ROWS))
     for m in range(0, M, ROWS):
         places, soon = rows_of(nothing, m, M - 1, a_row), rows_of(nothing, m + ROWS, M - 1, a_row)
         tile, row = nothing, b0
+        next_panel = b0 + K * width + m // ROWS * lines * K
         for some in range(0, K, 16):
             if ahead:
                 prefetch_at(nothing, a, soon, a0 + some * a_col)
+            if few:
+                for line in range(lines):
+                    prefetch(b, next_panel + (some // 16 * lines + line) * LINE)
             for k in range(some, min(some + 16, K)):
                 tile = add_outer_at(tile, a, places, a0 + k * a_col, b, row)
                 row += width
