@@ -26,8 +26,8 @@ def report(rows):
     connected = sum(count for name, count in alexnet["layers"].items() if name.startswith("classifier"))
     table = [(NETWORKS[name], f"{count:,}", f"{count / counts['lenet5_1998']:,.0f}x") for name, count in counts.items()]
     right = round(counts["alexnet"], -6) in (60_000_000, 61_000_000) and counts["lenet5_1998"] == 60_000
-    words = (f"{counts['alexnet']:,} against {counts['lenet5_1998']:,}, a factor of {counts['alexnet'] / counts['lenet5_1998']:,.0f}. LeNet-5 has its 60,000 to the last "
-             f"one if built as published, where not every map of C3 reads every map below it; as it is written today it has {counts['lenet5']:,}. "
+    words = (f"{counts['alexnet']:,} against {counts['lenet5_1998']:,}, a factor of {counts['alexnet'] / counts['lenet5_1998']:,.0f}. LeNet-5 has its 60,000 to the "
+             f"last one if built as published, where not every map of C3 reads every map below it; as it is written today it has {counts['lenet5']:,}. "
              f"{connected / counts['alexnet']:.0%} of AlexNet's parameters are in its three fully connected layers.")
     return Report(("network", "parameters", "LeNet-5s"), table, HELD if right else IN_PART, words)
 

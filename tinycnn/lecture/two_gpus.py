@@ -1,0 +1,82 @@
+"""Claim 6: a network spread over two GPUs. In some layers each GPU reads only its own half of the maps: that is a convolution with two groups.
+
+Shown on AlexNet's own layers: the one convolution with groups=2 against two convolutions of half the size, each with its half of maps and filters, forward and
+backward. With whole numbers for pixels and weights there is no rounding, so "equal" means every bit; with ordinary numbers the order of additions may differ, and
+then so do last bits. (The run over two processes, with what they have to tell each other, is another experiment.)
+"""
+import numpy as np
+
+from .. import cat, from_numpy, manual_seed, models, nn, randn
+from ..nn import functional as F
+from .claim import DID_NOT_HOLD, HELD, Report
+
+TITLE = "AlexNet on two GPUs: conv2, conv4, conv5 read only the maps of their own GPU; conv3 and the fully connected layers read all"
+SLIDES = ("Network spread across 2 GPUs, half the neurons (feature maps) on each GPU. CONV1, CONV2, CONV4, CONV5: connections only with feature maps on same GPU. "
+          "CONV3, FC6, FC7, FC8: connections with all feature maps in preceding layer, communication across GPUs.")
+PAPER = ("The parallelization scheme that we employ essentially puts half of the kernels (or neurons) on each GPU, with one additional trick: the GPUs communicate "
+         "only in certain layers. [...] The kernels of layer 3 take input from all kernel maps in layer 2. However, kernels in layer 4 take input only from those "
+         "kernel maps in layer 3 which reside on the same GPU (Krizhevsky, Sutskever, Hinton 2012, section 3.2)")
+LAYERS = {"conv2": 27, "conv4": 13, "conv5": 13}  # and the width of the maps that they read
+IMAGES = 2
+
+
+def cells(plan):
+    return [{"layer": layer, "numbers": numbers} for layer in LAYERS for numbers in ("whole", "ordinary")]
+
+
+def compute(cell, place):
+    manual_seed(0)
+    with nn.init.skip():
+        convolutions = [layer for layer in models.alexnet().features if isinstance(layer, nn.Conv2d)]
+    layer = dict(zip(("conv1", "conv2", "conv3", "conv4", "conv5"), convolutions))[cell["layer"]]
+    size = LAYERS[cell["layer"]]
+    x, w, b = (randn(*shape) for shape in ((IMAGES, layer.in_channels, size, size), layer.weight.shape, layer.bias.shape))
+    dy = randn(IMAGES, layer.out_channels, size, size)
+    if cell["numbers"] == "whole":
+        x, w, b, dy = (from_numpy(np.round(tensor.numpy())) for tensor in (x, w, b, dy))
+    together = with_gradients(lambda x, w, b: F.conv2d(x, w, b, padding=layer.padding, groups=2), x, w, b, dy)
+    split = with_gradients(lambda x, w, b: cat([F.conv2d(*half, padding=layer.padding) for half in zip(*(halves(tensor, i) for i, tensor in enumerate((x, w, b))))], 1),
+                           x, w, b, dy)
+    return {"groups": layer.groups, "weights": w.numel(), **{what: compared(split[what], together[what]) for what in together}}
+
+
+def halves(tensor, argument):
+    """What each GPU holds: half of the maps of x (N, C, H, W); half of the filters and biases."""
+    return tensor.chunk(2, 1 if argument == 0 else 0)
+
+
+def with_gradients(function, x, w, b, dy):
+    """{"y": function(x, w, b), "dx", "dw", "db": the gradients} for the gradient dy of y, as arrays."""
+    x, w, b = (tensor.detach().requires_grad_() for tensor in (x, w, b))
+    y = function(x, w, b)
+    y.backward(dy)
+    return {"y": y.detach().numpy(), "dx": x.grad.numpy(), "dw": w.grad.numpy(), "db": b.grad.numpy()}
+
+
+def compared(a, b):
+    """How many numbers differ, and the largest difference over the largest number."""
+    return {"numbers": int(a.size), "differ": int(np.count_nonzero(a != b)), "error": float(np.abs(a - b).max() / np.abs(b).max())}
+
+
+def report(rows):
+    parts = ("y", "dx", "dw", "db")
+    table = [(row["layer"], f"{row['numbers']} numbers", *(f"{row[part]['differ']} of {row[part]['numbers']:,}" for part in parts),
+              f"{max(row[part]['error'] for part in parts):.0e}") for row in rows]
+    equal = all(row[part]["differ"] == 0 for row in rows if row["numbers"] == "whole" for part in parts) and all(row["groups"] == 2 for row in rows)
+    error = max(row[part]["error"] for row in rows for part in parts)
+    words = (f"conv2, conv4 and conv5 have two groups, and one convolution with groups=2 {'is' if equal else 'is not'} the two halves side by side: with whole "
+             f"numbers, which floating point adds without rounding, {'every bit is equal' if equal else 'there are differences'}, forward and backward. With ordinary "
+             f"numbers the largest difference is {error:.0e} of the largest number. Half of the weights of a layer go, each GPU having filters for its own maps only.")
+    return Report(("layer", "", "y differs in", "dx", "dw", "db", "largest error"), table, HELD if equal else DID_NOT_HOLD, words,
+                  ("One processor here instead of two GPUs: what is shown is that they would compute the same.",))
+
+
+def draw(figure, rows):
+    """Which maps each filter reads, layer by layer."""
+    for axes, (layer, inputs, filters, groups) in zip(figure.subplots(1, 5), (("conv1", 3, 96, 1), ("conv2", 96, 256, 2), ("conv3", 256, 384, 1), ("conv4", 384, 384, 2),
+                                                                             ("conv5", 384, 256, 2))):
+        reads = np.kron(np.eye(groups), np.ones((filters // groups, inputs // groups)))
+        axes.imshow(reads, cmap="Blues", vmin=0, vmax=1.5, aspect="auto", extent=(0, inputs, filters, 0))
+        axes.axhline(filters / 2, color="tab:red", linestyle=":")
+        axes.set(title=f"{layer}: {reads.mean():.0%}", xlabel="maps read", ylabel="filters" if layer == "conv1" else "")
+    figure.suptitle("Which maps the filters read (above the red line those of the first GPU, below it those of the second)")
