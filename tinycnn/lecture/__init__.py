@@ -8,7 +8,7 @@ claim.py says what such a file consists of. What they share: runner.py (compute,
 from importlib import import_module
 
 # In the order of the slides. A name is that of a file, with - for _.
-NAMES = ("conv1", "parameters", "relu")
+NAMES = ("conv1", "parameters", "relu", "ablations", "ensemble", "two-gpus", "small-filters", "vgg", "fc7", "googlenet", "degradation", "gradients", "winners")
 
 
 def find(name):

@@ -1,0 +1,165 @@
+"""The claims that train networks: that they run, stop nowhere, and judge by what they found. What the networks learn is not asserted, save where theory says it."""
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tinycnn import models, nn
+from tinycnn.data import ArrayDataset, open_dataset
+from tinycnn.lecture import ablations, degradation, ensemble, fc7, gradients, runner, two_gpus
+from tinycnn.lecture.claim import DID_NOT_HOLD, HELD, IN_PART, NOT_SHOWN, Plan
+from tinycnn.lecture.plots import save
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch, digits):
+    """tiny(claim, change): rows of the claim's quick cells for two seeds on a few tiny images, each cell shortened by change(cell)."""
+    def rows(claim, change):
+        cells = [{**cell, **change} for cell in claim.cells(Plan("quick", digits, seeds=2))]
+        monkeypatch.setattr(claim, "cells", lambda plan: cells)
+        found = runner.run(claim, Plan(), tmp_path / "claim", runner.Bars(quiet=True))
+        assert [path.name for path in (tmp_path / "claim").iterdir()] == ["results.jsonl"]
+        assert runner.run(claim, Plan(), tmp_path / "claim", runner.Bars(quiet=True)) == found
+        answer = claim.report(found)
+        assert len({len(answer.header), *map(len, answer.table)}) == 1 and answer.verdict in (HELD, IN_PART, NOT_SHOWN, DID_NOT_HOLD) and answer.words
+        save(tmp_path / "plot.png", lambda figure: claim.draw(figure, found))
+        return found
+    return rows
+
+
+def test_ablations(tiny, reference_kernels):
+    """Kills: a part that is not switched off, or another one with it; curves of training images shown as those of test images."""
+    built = []
+    original = models.NETWORKS["alexnet"]
+
+    def noted(num_classes=1000, in_channels=3, width=1.0, image_size=227, groups=2, lrn="paper", pool_size=3, activation="relu", dropout=0.5, init="paper"):
+        built.append((lrn, pool_size, dropout, width))
+        return original(num_classes, in_channels, width, image_size, groups, lrn, pool_size, activation, dropout, init)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(models.NETWORKS, "alexnet", noted)
+        rows = tiny(ablations, {"epochs": 1, "width": 0.05, "image_size": 8})
+    assert built == [("paper", 3, 0.5, 0.05), (None, 3, 0.5, 0.05), ("paper", 2, 0.5, 0.05), ("paper", 3, 0.0, 0.05), ("paper", 3, 0.5, 0.05)] * 2
+    assert all(len(row["train_error"]) == len(row["test_error"]) == 1 for row in rows)
+    assert ablations.RECIPE.train_transforms != ablations.RECIPE.test_transforms
+
+
+def ablated(**errors):
+    """Rows of seeds 0, 1, 2 with these test errors."""
+    return [{"without": without.replace("_", " "), "seed": seed, "width": 1, "epochs": 1, "image_size": None, "train_error": [0.0], "test_error": [error]}
+            for without, found in errors.items() for seed, error in enumerate(found)]
+
+
+def test_ablations_are_judged_by_their_results():
+    """Kills: a difference of the wrong sign, noise read as an effect, seeds that are not compared pair by pair."""
+    answer = ablations.report(ablated(nothing=[0.1, 0.2, 0.3], LRN=[0.15, 0.25, 0.35], overlapping_pools=[0.05, 0.15, 0.25], dropout=[0.2, 0.1, 0.31],
+                                      augmentation=[0.1, 0.2, 0.3]))
+    assert [row[-1] for row in answer.table] == ["", HELD, DID_NOT_HOLD, NOT_SHOWN, NOT_SHOWN] and answer.verdict == IN_PART
+    assert "Without LRN the test error is higher: +5.0 ± 0.0 points" in answer.words and "Without overlapping pools the test error is lower" in answer.words
+
+
+def test_ensemble(tiny, reference_kernels):
+    """Jensen: the loss of the average is at most the average of the losses. Kills: logits averaged for probabilities, the same network seven times."""
+    rows = tiny(ensemble, {"members": 3, "epochs": 1})
+    for row in rows:
+        assert len(row["error"]) == len(row["loss"]) == 3 and row["loss"][0] > row["loss"][1] > row["loss"][2]
+    assert rows[0]["loss"] != rows[1]["loss"]
+
+
+def test_degradation(tiny, reference_kernels):
+    """Kills: a plain network where a residual one should be."""
+    rows = tiny(degradation, {"epochs": 1, "image_size": 8, "width": 0.1})
+    assert [(row["kind"], row["layers"]) for row in rows] == [("plain", 20), ("plain", 56), ("resnet", 20), ("resnet", 56)] * 2
+    assert len({json.dumps(row["train_error"] + row["test_error"] + row["train_loss"]) for row in rows}) == len(rows)
+
+
+@pytest.mark.parametrize("plain, residual, verdict", [
+    ((0.1, 0.3), (0.1, 0.05), HELD), ((0.3, 0.1), (0.1, 0.05), IN_PART), ((0.1, 0.3), (0.1, 0.1), IN_PART), ((0.1, 0.1), (0.1, 0.1), NOT_SHOWN),
+    ((0.3, 0.1), (0.1, 0.3), DID_NOT_HOLD)])
+def test_degradation_is_judged_by_its_results(plain, residual, verdict):
+    """Kills: deeper and shallower mixed up, a verdict from one of the two kinds."""
+    rows = [{"kind": kind, "layers": layers, "seed": seed, "epochs": 1, "width": 1, "image_size": None, "recipe": "", "train_error": [0.9, error + seed / 100],
+             "test_error": [0.9, error + seed / 100]}
+            for kind, errors in (("plain", plain), ("resnet", residual)) for layers, error in zip((20, 56), errors) for seed in range(3)]
+    assert degradation.report(rows).verdict == verdict
+
+
+def test_gradients(tiny, reference_kernels):
+    """At initialisation theory is on our side: weights that are too small make the first layers' gradients tiny, BatchNorm keeps them. Kills: BatchNorm that stays, a
+    layer left out, norms of another pass."""
+    rows = tiny(gradients, {"steps": 1, "layers": 20, "batch": 8, "image_size": 8, "width": 0.2})
+    for row in rows:
+        assert len(row["before"]) == len(row["after"]) == 19
+        if row["network"] == "plain, weights N(0, 0.01²)":
+            assert gradients.ratio(row["before"]) < 1e-3
+        if "BatchNorm" in row["network"]:
+            assert 1e-3 < gradients.ratio(row["before"]) < 1e3
+    assert {row["network"] for row in rows} == set(gradients.NETWORKS)
+
+
+def test_without_batch_norm():
+    """Kills: a BatchNorm that is left, a convolution that goes with it."""
+    network = models.build("resnet20")
+    before = sum(isinstance(module, nn.Conv2d) for module in network.modules())
+    gradients.remove_batch_norm(network)
+    kinds = [type(module) for module in network.modules()]
+    assert nn.BatchNorm2d not in kinds and kinds.count(nn.Conv2d) == before == 19
+
+
+@pytest.mark.parametrize("first, state", [(1e-4, "vanishing"), (1.0, "healthy"), (1e4, "exploding"), (None, "exploding"), (0.0, "vanishing")])
+def test_what_gradients_are_called(first, state):
+    """Kills: vanishing and exploding mixed up; an overflow that counts as healthy, or a gradient of zero that divides by zero."""
+    assert gradients.state([gradients.ratio([first, 2.0, 1.0])] * 2) == state
+
+
+def test_fc7(tiny, monkeypatch, reference_kernels):
+    """Kills: a way to describe images that is missing, classes in both halves."""
+    monkeypatch.setattr(fc7, "SCRATCH_STEPS", 1)
+    monkeypatch.setattr(fc7, "LINEAR_STEPS", 3)
+    rows = tiny(fc7, {"epochs": 1, "images": [2, 3], "width": 0.02})
+    for row in rows:
+        assert all(len(row[way]) == 2 and all(0 <= error <= 1 for error in row[way]) for way in fc7.WAYS)
+        assert len(row["known"]) == 2
+    assert rows[0]["known"] != rows[1]["known"] or rows[0]["pixels"] != rows[1]["pixels"]
+
+
+def test_the_data_of_fc7(digits):
+    """Kills: labels that are not numbered anew, images of other classes, an image twice among the few."""
+    data = open_dataset(digits)
+    part = fc7.only(data, np.array([3, 1]))
+    assert part.classes == ["3", "1"] and len(part) == np.isin(data.labels, (3, 1)).sum()
+    assert (part.images[part.labels == 0] == data.images[data.labels == 3]).all()
+    few = fc7.take(part, 4, np.random.default_rng(0))
+    assert np.bincount(few.labels).tolist() == [4, 4] and len({image.tobytes() for image in few.images}) == 8
+    assert len(fc7.repeated(few, steps=10, batch_size=4)) == 40
+
+
+def test_a_linear_classifier(monkeypatch, reference_kernels):
+    """On what lines can separate, and on noise. Kills: labels of the wrong images, the training error for the test error."""
+    monkeypatch.setattr(fc7, "LINEAR_STEPS", 100)
+    rng = np.random.default_rng(0)
+    labels, labels_test = rng.integers(0, 3, 60), rng.integers(0, 3, 300)
+    centres = 5 * np.eye(3, 4)
+    assert fc7.linear_error(centres[labels] + rng.normal(size=(60, 4)), labels, centres[labels_test] + rng.normal(size=(300, 4)), labels_test) < 0.05
+    assert fc7.linear_error(rng.normal(size=(60, 4)), labels, rng.normal(size=(300, 4)), labels_test) > 0.5
+
+
+def test_two_gpus(tmp_path):
+    """Kills: halves of the wrong axis, a backward that is not compared, a verdict that does not look."""
+    rows = runner.run(two_gpus, Plan(), tmp_path, runner.Bars(quiet=True))
+    assert [(row["layer"], row["groups"], row["weights"]) for row in rows[::2]] == [("conv2", 2, 307_200), ("conv4", 2, 663_552), ("conv5", 2, 442_368)]
+    for row in rows:
+        for part in ("y", "dx", "dw", "db"):
+            assert row[part]["error"] < 1e-5 and (row["numbers"] == "ordinary" or row[part]["differ"] == 0)
+    assert two_gpus.report(rows).verdict == HELD
+    assert two_gpus.report([{**rows[0], "dw": {**rows[0]["dw"], "differ": 1}}, *rows[1:]]).verdict == DID_NOT_HOLD
+    assert two_gpus.compared(np.array([1.0, 2.0]), np.array([1.0, 4.0])) == {"numbers": 2, "differ": 1, "error": 0.5}
+
+
+def test_the_plot_of_a_run_that_blew_up(tmp_path):
+    """Curves of different lengths, and of none. Kills: a plot that fails after hours of training."""
+    rows = [{"kind": kind, "layers": layers, "seed": seed, "epochs": 2, "width": 1, "image_size": None, "recipe": "", "train_error": errors, "test_error": errors}
+            for kind in ("plain", "resnet") for layers in (20, 56) for seed, errors in enumerate(([0.5, 0.4], [0.6] * (layers == 20)))]
+    save(tmp_path / "plot.png", lambda figure: degradation.draw(figure, rows))
+    assert degradation.final(rows, "plain", 56, "test") == [0.4, 1.0] and math.isfinite(sum(degradation.final(rows, "resnet", 20, "train")))
+    assert isinstance(fc7.only(ArrayDataset(np.zeros((2, 1, 1, 1), np.uint8), np.array([0, 1])), [1]), ArrayDataset)
