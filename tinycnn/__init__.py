@@ -5,7 +5,7 @@
     kernels                 what computes them (in the repository: kernels/)
     nn/, optim/, models/    layers, optimisers, the networks of the papers
     data/, train/, tools/   images, the training loop, summaries
-    checker/                gradient checks that explain themselves
+    checker/, museum/       gradient checks that explain themselves, and a museum of wrong gradients
     inference/              `fuse`: trained networks in the form in which they answer fastest
     pages/                  `explain`: pages on which an operation can be seen
     cli/                    the command `tinycnn`
@@ -98,7 +98,7 @@ __version__ = "0.1.0"
 
 bool = bool_
 half, float, double, int, long = float16, float32, float64, int32, int64
-LATER = ("checker", "cli", "data", "inference", "models", "nn", "optim", "tools", "train")  # packages that are imported when first used
+LATER = ("checker", "cli", "data", "inference", "models", "museum", "nn", "optim", "tools", "train")  # packages that are imported when first used
 
 
 def __getattr__(name):

@@ -58,16 +58,26 @@ def test_fast_takes_four_evaluations_at_any_size():
     assert report and report.evaluations <= 8 and report.backwards <= 8
 
 
-def test_one_wrong_element_of_thousands_is_found_and_named():
-    """Kills: a projection too coarse; a worst element that is not the worst."""
+def test_one_wrong_element_of_hundreds_is_found_and_named():
+    """By a hundredth of a per cent. Kills: a projection too coarse; a worst element that is not the worst."""
+    x = numbers(20, 10)
+    x[17, 5] = 1.5
+
     def backward(dy, x):
         dx = 3 * x * x * dy
-        dx[17, 5] *= 1.001
+        dx[17, 5] *= 1.0001
         return dx
-    report = gradcheck(lambda x: x ** 3, numbers(40, 20), backward)
+    report = gradcheck(lambda x: x ** 3, x, backward)
     assert report.inputs[0].wrong == 1 and report.inputs[0].worst[0].input == (17, 5) and report.inputs[0].worst[0].output == (17, 5)
     assert report.inputs[0].error[17, 5] > 0 and np.count_nonzero(report.inputs[0].error) == 1
     assert "[17, 5]" in str(report)
+
+
+def test_gradients_in_float32_are_judged_as_such():
+    """Kills: calling rounding a bug; letting a bug pass as rounding."""
+    report = gradcheck(lambda x: x ** 3, numbers(4, 3), lambda dy, x: (3 * x * x * dy).astype(np.float32))
+    assert report and any("float32" in note for note in report.notes)
+    assert not gradcheck(lambda x: x ** 3, numbers(4, 3), lambda dy, x: (3.001 * x * x * dy).astype(np.float32))
 
 
 def test_which_input_is_wrong():
@@ -101,8 +111,9 @@ def test_a_wrong_parameter_among_many_is_found():
 
         def forward(self, x):
             for i, layer in enumerate(self.layers):
-                x = F.linear(x, Wrong.apply(layer.weight) * 1e-4, layer.bias) if i == 3 else layer(x)
+                x = F.linear(x, Wrong.apply(layer.weight) * 1e-3, layer.bias) if i == 3 else layer(x)
             return x
+    tinycnn.manual_seed(0)
     report = gradcheck(Layer(), tinycnn.randn(4, 3))
     assert [r.name for r in report.inputs if r.verdict == "wrong"] == ["layers.3.weight"]
 

@@ -20,15 +20,16 @@ class Faults(NamedTuple):
     findings: list
     wrong: dict  # {input number: reason}
     unknown: dict
+    left_out: dict
     notes: list
 
 
 def faults(subject, here, u):
     """The Faults of a subject whose Outcome at its arrays is `here`; u: a random gradient for each output."""
-    found = Faults([], {}, {}, [])
+    found = Faults([], {}, {}, {}, [])
     everything = range(len(subject.arrays))
     again = subject.evaluate(subject.arrays)
-    if subject.draws.moved():
+    if not subject.draws.idle:
         found.notes.append("the function draws random numbers; they were held still, the same for every evaluation")
     if not all(np.array_equal(a, b) for a, b in zip(here.outputs, again.outputs)):
         off = max(float(np.max(np.abs(a - b), initial=0)) for a, b in zip(here.outputs, again.outputs))
@@ -42,7 +43,7 @@ def faults(subject, here, u):
     second, _ = call(subject, subject.pullback(subject.arrays) if changed else pull, u)
     for k in everything:
         if first[k] is None:
-            found.unknown[k] = "the backward gives no gradient for it"
+            found.left_out[k] = "the backward gives no gradient for it"
         elif not np.isfinite(first[k]).all():
             count = np.count_nonzero(~np.isfinite(first[k]))
             found.wrong[k] = f"{count} of {first[k].size} elements of the gradient are NaN or infinite"
@@ -59,8 +60,8 @@ def faults(subject, here, u):
     if changed:
         found.findings.append(Finding("changes its arguments", f"after a call of the backward {' and '.join(changed)} no longer holds what it held",
                                       "an in-place operation (dy *= mask, x -= mean) on memory that others still need: work on a copy"))
-        found.wrong.update({k: f"the backward changes {' and '.join(changed)}" for k in everything if k not in found.wrong})
-    good = [k for k in everything if k not in found.wrong and k not in found.unknown]
+        found.wrong.update({k: f"the backward changes {' and '.join(changed)}" for k in everything if k not in found.wrong and k not in found.left_out})
+    good = [k for k in everything if k not in found.wrong and k not in found.left_out]
     for k, finding in nonlinear(subject, pull, u, first, good).items():
         found.wrong[k] = finding.seen
         found.findings.append(finding)
@@ -81,8 +82,8 @@ def call(subject, pull, u):
 def unequal(subject, k, first, second, redrawn, pull, u):
     """The Finding where two equal calls give different gradients."""
     third = pull([part.copy() for part in u])[k]
-    if third is not None and alike(second, 2 * first) and alike(third, 3 * first):
-        return Finding("not reset", "every further call with the same dy adds the same once more: the second gradient is twice the first, the third three times",
+    if third is not None and alike(third - second, second - first):
+        return Finding("not reset", "every further call with the same dy adds the same once more",
                        "gradients are added to memory that is kept between calls: set it to zero (or make it anew) at the start of the backward", subject.names[k])
     if redrawn:
         return Finding("random", "two calls with the same dy give different gradients, and random numbers are drawn on the way",

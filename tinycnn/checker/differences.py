@@ -39,6 +39,10 @@ class Slope(NamedTuple):
     steps: list  # every Step that was tried, the largest h first
 
 
+def rms(a):
+    return float(np.sqrt(np.mean(np.abs(a) ** 2))) if a.size else 0.0
+
+
 def flat(outcome):
     """All outputs of an Outcome in one row."""
     return np.concatenate([np.asarray(y).reshape(-1) for y in outcome.outputs]) if outcome.outputs else np.zeros(0)
@@ -60,7 +64,7 @@ def slope(line, here, size=1.0, eps=2.2e-16, wanted=1e-6, complex_line=None):
     """
     y = flat(here)
     steps = [measure(line, here, y, h * size) for h in (USUAL if eps < 1e-12 else (1e-1, *COARSER, *USUAL))]
-    floor = np.sqrt(np.mean(np.abs(steps[-1].central) ** 2)) if y.size else 0.0
+    floor = max(rms(steps[-1].central), 1e-3 * rms(y) / size)
     value, error, step = choose(steps, y, eps)
     noise = 100 * eps * np.abs(y)
     if not all(s.same for s in steps) or np.any(~(error <= wanted * np.maximum(np.abs(value), floor))) or np.any(stays(steps, floor, noise)):

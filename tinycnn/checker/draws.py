@@ -18,6 +18,7 @@ class Draws:
     def __init__(self, inputs):
         self.generators = [value for value in inputs if isinstance(value, (np.random.Generator, np.random.RandomState))]
         self.states = self.now()
+        self.idle = False  # whether the function is known to draw nothing, so that there is nothing to restore
 
     def now(self):
         own = [value.bit_generator.state if isinstance(value, np.random.Generator) else value.get_state() for value in self.generators]
@@ -27,9 +28,11 @@ class Draws:
         """Whether anything was drawn since the start."""
         return pickle.dumps(self.now()) != pickle.dumps(self.states)
 
-    def restore(self, states=None):
-        """Back to the states given, or to those at the start."""
-        ours, numpys, pythons, own = states or self.states
+    def restore(self):
+        """Back to where they were at the start."""
+        if self.idle:
+            return
+        ours, numpys, pythons, own = self.states
         engine.set_rng_state(ours)
         np.random.set_state(numpys)
         random.setstate(pythons)

@@ -48,7 +48,7 @@ class Evidence:
     def vague(self):
         """(rows, columns): where the measurement is too coarse to tell."""
         with np.errstate(invalid="ignore"):
-            coarse = ~(self.error <= 1e-3 * np.maximum(np.abs(self.measured), self.scale) + self.atol)
+            coarse = ~(self.error <= 1e-3 * np.maximum(np.abs(self.measured), self.scale) + 1e-6 * size_of(self.y) / size_of(self.x))
             return coarse & ~self.kinked & (~(np.abs(self.backward - self.measured) > 10 * self.error) | ~np.isfinite(self.measured))
 
     def tensor(self, matrix):

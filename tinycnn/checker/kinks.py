@@ -43,7 +43,10 @@ def judge(check, k, flat_indices):
     if not slope.kinked.any() and check.judge({k: together}, slope)[0] == reporting.WRONG:
         backward = float(np.sum(check.gradients[k] * together))
         measured = float(np.concatenate([u.reshape(-1) for u in check.u]) @ slope.value)
-        return reporting.WRONG, f"moved together with the others that do, the function changes by {measured:.4g}, the backward says {backward:.4g}"
+        seen = f"moved together with the others that do, the function changes by {measured:.4g} times as much, the backward says {backward:.4g}"
+        check.report.findings.append(reporting.Finding("ties", f"{len(flat_indices)} elements sit on kinks; {seen}", "several elements tie for a maximum, and each "
+                                                       "gets the whole gradient: give it to one of them, or in equal shares", check.subject.names[k]))
+        return reporting.WRONG, seen
     for _ in range(3):
         direction = np.zeros(x.shape)
         direction.flat[flat_indices] = check.rng.standard_normal(len(flat_indices)) * size_of(x)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-RIGHT, WRONG, UNKNOWN = "right", "wrong", "cannot tell"
+RIGHT, WRONG, UNKNOWN, LEFT_OUT = "right", "wrong", "cannot tell", "not checked"
 MOST_KINKS = 6  # that are described one by one
 
 
@@ -69,7 +69,9 @@ class Report:
 
     @property
     def verdict(self):
-        verdicts = [result.verdict for result in self.inputs]
+        verdicts = {result.verdict for result in self.inputs}
+        if verdicts == {LEFT_OUT}:
+            return UNKNOWN
         return WRONG if WRONG in verdicts else UNKNOWN if UNKNOWN in verdicts else RIGHT
 
     @property
@@ -140,7 +142,7 @@ def text(report):
 
 def summary_of(r):
     """One input's result in a line."""
-    if r.verdict == UNKNOWN:
+    if r.verdict in (UNKNOWN, LEFT_OUT):
         return r.reason
     if r.verdict == WRONG:
         return f"{r.wrong} of {r.checked} elements wrong ({r.how})" if r.checked else r.reason or r.how

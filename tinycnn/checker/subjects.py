@@ -37,6 +37,27 @@ def make(fn, inputs, backward=None, cache=False, names=None):
     if not callable(fn):
         raise TypeError(f"gradcheck: the first argument must be a function or a module, got {type(fn).__name__}")
     inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+    subject = _make(fn, inputs, backward, cache, names)
+    subject.source = fn, inputs, backward, cache, names
+    return subject
+
+
+def again(subject, change):
+    """The Subject with other inputs, change(array) for each array; None where the function does not take them."""
+    fn, inputs, backward, cache, names = subject.source
+    try:
+        return make(fn, tuple(changed(value, change) for value in inputs), backward, cache, names)
+    except Exception:  # somebody else's function: whatever it says to inputs that it was not made for
+        return None
+
+
+def changed(value, change):
+    if isinstance(value, Tensor):
+        return tensor(change(to_numpy(value.array, None)), device=value.device)
+    return change(value) if isinstance(value, np.ndarray) else value
+
+
+def _make(fn, inputs, backward, cache, names):
     if backward is None:
         if cache:
             raise ValueError("gradcheck: cache=True says that forward returns (outputs, cache) for a backward(dy, cache); give that backward as well")
@@ -82,6 +103,7 @@ class EngineSubject(Subject):
         self.draws = Draws(inputs)
         with enable_grad():
             results = self._call(self.arrays, True)[0]
+        self.draws.idle = not self.draws.moved()
         self.kept = [i for i, y in enumerate(results) if isinstance(y, Tensor) and y.requires_grad]
         if not self.kept:
             raise ValueError("gradcheck: no output depends differentiably on the inputs, so there is nothing to check")
@@ -144,6 +166,7 @@ class ForeignSubject(Subject):
         self.draws = Draws(inputs)
         self.single = True  # one output, not a tuple of them
         outputs = self._outputs(self._run(self.arrays)[0])
+        self.draws.idle = not self.draws.moved()
         self.computes_in = np.result_type(*outputs)
         self.kept = range(len(outputs))
         if self.computes_in.kind not in "fc":
