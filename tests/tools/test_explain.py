@@ -15,7 +15,10 @@ import tinycnn
 from tinycnn.cli import main
 from tinycnn.kernels.conv import reference
 from tinycnn.kernels.conv.geometry import Geometry
-from tinycnn.kernels.window import pad
+from tinycnn.kernels.lrn import reference as lrn_reference
+from tinycnn.kernels.pool import reference as pool_reference
+from tinycnn.kernels.pool.windows import counts
+from tinycnn.kernels.window import Window, pad
 from tinycnn.nn import functional as F
 from tinycnn.pages import conv, page
 from tinycnn.pages.loops import source_of
@@ -97,6 +100,54 @@ def test_a_tensor(tmp_path):
     assert "bias" not in without and (without["dy"] == 1).all()
 
 
+POOLS = {"--kernel 3 --stride 2 --ceil-mode": Window((3, 3), (2, 2), ceil_mode=True), "--kernel 3x2 --padding 1x0": Window((3, 2), (3, 2), (1, 0)),
+         "--kernel 2 --stride 1x3": Window((2, 2), (1, 3))}
+
+
+@pytest.mark.parametrize("options", POOLS)
+def test_pools(explained, options):
+    """Kills: options that go elsewhere, winners of another window, a divisor that counts padding although it shall not."""
+    given, window = ["--input", "6x7", "--channels", "2", *options.split()], POOLS[options]
+    a = arrays(explained("maxpool", *given))
+    y, winners = pool_reference.max_forward(a["x"], window)
+    np.testing.assert_array_equal(a["y"], y)
+    np.testing.assert_array_equal(a["places"], pool_reference.max_indices(winners, (6, 7), window))
+    np.testing.assert_array_equal(a["dx"], pool_reference.max_backward(a["dy"], winners, a["x"].shape, window))
+    for more, count in ((), True), (("--no-count-pad",), False):
+        a = arrays(explained("avgpool", *given, *more))
+        np.testing.assert_allclose(a["y"], pool_reference.avg_forward(a["x"], window, count), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(a["dx"], pool_reference.avg_backward(a["dy"], a["x"].shape, window, count), rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(a["divisors"], counts((6, 7), window, count))
+
+
+def test_lrn_and_relu(explained):
+    """Kills: alpha of the other convention, channels that are not neighbours."""
+    a = arrays(explained("lrn", "--channels", "6", "--size", "4", "--alpha", "0.5", "--beta", "0.6", "--k", "1.5"))
+    y, base = lrn_reference.forward(a["x"].astype(np.float64), 4, 0.5, 0.6, 1.5)
+    for name, expected in {"y": y, "base": base, "dx": lrn_reference.backward(a["dy"], a["x"], base, 4, 0.5, 0.6)}.items():
+        np.testing.assert_allclose(a[name], expected, rtol=1e-5, atol=1e-5)
+    a = arrays(explained("relu", "--input", "8x9"))
+    np.testing.assert_array_equal(a["dx"], np.where(a["x"] > 0, a["dy"], 0))
+    assert (a["x"] == 0).any() and (a["x"] < 0).any()
+
+
+def test_tensors_of_other_operations(tmp_path):
+    """Whatever keeps its input or has a leaf for it is explained as it is; otherwise the input can be given. Kills: a page of other numbers than the tensor's."""
+    x = tinycnn.randn(1, 6, 5, 5, requires_grad=True)
+    for y in (F.max_pool2d(x, 3, 2), F.avg_pool2d(x, 2, padding=1, count_include_pad=False), F.relu(x), F.local_response_norm(x, 3, alpha=0.3)):
+        a = arrays(written(tinycnn.explain(y, path=tmp_path / "p.html")))
+        np.testing.assert_allclose(a["y"], y.detach().numpy(), rtol=1e-6, atol=1e-6)
+        dx, = tinycnn.autograd.grad(y, x, tinycnn.from_numpy(a["dy"].copy()))
+        np.testing.assert_allclose(a["dx"], dx.numpy(), rtol=1e-5, atol=1e-5)
+    double = x * 2
+    y = F.relu(double)
+    with pytest.raises(ValueError, match="ReLU does not keep its input, which Mul computed: give it as x="):
+        tinycnn.explain(y, path=tmp_path / "p.html")
+    np.testing.assert_array_equal(arrays(written(tinycnn.explain(y, x=double, path=tmp_path / "p.html")))["x"], double.detach().numpy())
+    with pytest.raises(ValueError, match=r"x has the shape \(3,\)"):
+        tinycnn.explain(y, x=np.ones(3), path=tmp_path / "p.html")
+
+
 def test_what_cannot_be_explained(tmp_path):
     """Kills: an error from deep within, a page that is half written."""
     x = tinycnn.randn(1, 1, 4, 4, requires_grad=True)
@@ -111,8 +162,10 @@ def test_what_cannot_be_explained(tmp_path):
         tinycnn.explain(y, path=tmp_path / "p.html")
     with pytest.raises(ValueError, match="made by no recorded operation"):
         tinycnn.explain(x)
-    with pytest.raises(ValueError, match="no page for Sum; there are pages for Conv2d"):
+    with pytest.raises(ValueError, match="no page for Sum; there are pages for Conv2d, MaxPool2d"):
         tinycnn.explain(x.sum())
+    with pytest.raises(ValueError, match=r"y has the shape \(3,\); pages show images"):
+        tinycnn.explain(F.relu(tinycnn.randn(3, requires_grad=True)))
     with pytest.raises(TypeError, match="expected a tensor"):
         tinycnn.explain(np.ones(3))
     assert not list(tmp_path.iterdir())

@@ -21,6 +21,14 @@ PAGES = {
                                     "--numbers", "normal", "--no-bias"),
     "padding beyond the filter": ("conv", *"--input 4x3 --kernel 2x1 --padding 3x2 --stride 3x1".split()),
     "one by one": ("conv", *"--input 1x1 --kernel 1 --stride 3".split()),
+    "maxpool": ("maxpool", *"--input 6x7 --kernel 3x2 --stride 2 --padding 1 --ceil-mode --channels 2 --batch 2".split()),
+    "maxpool, dilated": ("maxpool", *"--input 7 --kernel 2 --stride 1x3 --dilation 2".split()),
+    "avgpool": ("avgpool", *"--input 6x7 --kernel 3 --stride 2 --padding 1 --ceil-mode --no-count-pad".split()),
+    "lrn": ("lrn", *"--channels 6 --size 4 --batch 2 --numbers normal".split()),
+    "relu": ("relu", "--channels", "2"),
+    "inception": ("inception",),
+    "residual": ("residual", "--batch", "2", "--numbers", "normal"),
+    "residual, projected": ("residual", "--filters", "3", "--stride", "2", "--input", "6x5"),
     "too large to draw all": ("conv", *"--input 20x21 --kernel 5 --padding 2 --channels 6 --filters 5 --numbers normal".split()),
 }
 
@@ -109,8 +117,12 @@ def test_the_page_agrees_with_the_engine(opened, name):
             assert not engine or float(engine[0].text.removeprefix("the engine says ").replace("−", "-")) == pytest.approx(total, rel=1e-4, abs=1e-4), (value, name)
 
 
-@pytest.mark.parametrize("array", ["y", "dx", "dw", "db", "used", "met"])
-def test_the_self_test_sees_a_wrong_number(browser, pages, tmp_path, array):
+CHECKED = {"strided": ("y", "dx", "dw", "db", "used", "met"), "maxpool": ("y", "places", "dx"), "avgpool": ("y", "dx"), "lrn": ("base", "y", "dx"), "relu": ("y", "dx")}
+NODES = {"inception": ("reduce3", "three", "pool", "y"), "residual": ("first", "second", "x"), "residual, projected": ("shortcut", "y")}
+
+
+@pytest.mark.parametrize("name, array", [(name, array) for name, names in CHECKED.items() for array in names])
+def test_the_self_test_sees_a_wrong_number(browser, pages, tmp_path, name, array):
     """One number of one array is changed by a hundredth. Kills: a check that compares an array with itself, or is left out."""
     def wrong(match):
         data = json.loads(match[2])
@@ -118,10 +130,27 @@ def test_the_self_test_sees_a_wrong_number(browser, pages, tmp_path, array):
         numbers[-1] += 0.01
         data["arrays"][array]["base64"] = base64.b64encode(numbers).decode()
         return match[1] + json.dumps(data) + match[3]
-    text = re.sub(r'(<script type="application/json" id="data">)(.*?)(</script>)', wrong, pages("strided").read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = re.sub(r'(<script type="application/json" id="data">)(.*?)(</script>)', wrong, pages(name).read_text(encoding="utf-8"), flags=re.DOTALL)
     (tmp_path / "wrong.html").write_text(text, encoding="utf-8")
     show(browser, tmp_path / "wrong.html")
     assert state(browser) == "bad" and "disagree" in one(browser, "#badge").text
+
+
+@pytest.mark.parametrize("name, node", [(name, node) for name, nodes in NODES.items() for node in nodes])
+@pytest.mark.parametrize("what", ["value", "gradient"])
+def test_the_self_test_sees_a_wrong_number_in_a_block(browser, pages, tmp_path, name, node, what):
+    """Kills: a node that is not checked forward, or not backward."""
+    if (node, what) in (("x", "value"), ("y", "gradient")):
+        name, node = "inception", "five"  # what a block is given has nothing to be checked against
+    text = pages(name).read_text(encoding="utf-8")
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
+    array = next(one for one in data["nodes"] if one["id"] == node)[what]
+    right = array["base64"]
+    numbers = np.frombuffer(base64.b64decode(right), "<f4").copy()
+    numbers[-1] += 0.05
+    (tmp_path / "wrong.html").write_text(text.replace(right, base64.b64encode(numbers).decode()), encoding="utf-8")
+    show(browser, tmp_path / "wrong.html")
+    assert state(browser) == "bad"
 
 
 def arrays(path):
@@ -171,6 +200,50 @@ def test_scattering_ends_with_dx(opened, pages):
     np.testing.assert_array_equal(np.reshape(shown, dx.shape), dx)
     hover(browser, cell(browser, "dy", 0, 0))
     assert len(browser.find_elements("css selector", "figure[data-figure=dx] td.factor")) == 4  # of nine taps five lie on padding
+
+
+def test_a_maximum_sends_its_gradient_to_the_winner(opened, pages):
+    """Kills: a gradient that losers get, windows that are not those of the element."""
+    browser, a = opened("maxpool"), arrays(pages("maxpool"))
+    view(browser, "dx", "collect")
+    winner = int(a["places"][0, 0, 1, 1])
+    hover(browser, cell(browser, "dx", winner // 7, winner % 7))
+    assert result(browser) == (f"dx[0, 0, {winner // 7}, {winner % 7}]", a["dx"][0, 0, winner // 7, winner % 7])
+    assert "factor" in cell(browser, "dy", 1, 1).get_attribute("class")
+    view(browser, "forward")
+    hover(browser, cell(browser, "y", 1, 1))
+    assert [(int(td.get_attribute("data-i")), int(td.get_attribute("data-j"))) for td in browser.find_elements("css selector", "figure[data-figure=x] td.factor")] == [
+        (winner // 7, winner % 7)]
+
+
+def test_a_block_adds_up_its_paths(opened, pages):
+    """Kills: a branch left out of dx, a gradient that is cut into the wrong maps, a node's input that is not coloured."""
+    from selenium.webdriver.support.ui import Select
+    browser = opened("inception")
+    nodes = {node["id"]: node for node in json.loads(re.search(r'id="data">(.*?)</script>', pages("inception").read_text(encoding="utf-8"), re.DOTALL)[1])["nodes"]}
+    gradient = {name: np.frombuffer(base64.b64decode(node["gradient"]["base64"]), "<f4").reshape(node["gradient"]["shape"]) for name, node in nodes.items()}
+    np.testing.assert_array_equal(np.concatenate([gradient[name] for name in ("one", "three", "five", "projection")], 1), gradient["y"])
+    view(browser, "backward")
+    hover(browser, cell(browser, "x", 1, 3))
+    assert result(browser)[1] == pytest.approx(gradient["x"][0, 0, 1, 3], abs=1e-4)
+    shares = [float(td.text.replace("−", "-")) for td in browser.find_elements("css selector", ".sum td:last-child")]
+    assert len(shares) == 4 and sum(shares) == pytest.approx(gradient["x"][0, 0, 1, 3], abs=1e-2)
+    view(browser, "forward")
+    Select(one(browser, '[data-index="k"]')).select_by_visible_text("3")  # the second of the 3x3 branch's
+    hover(browser, cell(browser, "y", 2, 2))
+    assert cell(browser, "three", 2, 2).get_attribute("data-product") == "a" and "c 1" in one(browser, 'figure[data-figure="three"]').text
+    hover(browser, cell(browser, "three", 2, 2))
+    assert len(browser.find_elements("css selector", 'figure[data-figure="reduce3"] td.factor')) == 9
+    assert len(browser.find_elements("css selector", ".arrows > path")) == 11
+
+
+def test_lrn_goes_to_the_place_that_was_chosen(opened, pages):
+    """Kills: a line of channels that stays at the first place."""
+    browser, a = opened("lrn"), arrays(pages("lrn"))
+    view(browser, "dx")
+    hover(browser, cell(browser, "map", 2, 1))
+    hover(browser, cell(browser, "dx", 0, 4))
+    assert result(browser)[0] == "dx[0, 4, 2, 1]" and result(browser)[1] == pytest.approx(a["dx"][0, 4, 2, 1], rel=1e-4)
 
 
 def test_steps_keys_and_playing(opened):
@@ -258,12 +331,12 @@ def test_contrast(opened, dark):
     assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 200) == dark
 
 
-@pytest.mark.parametrize("name", ["strided", "too large to draw all"])
+@pytest.mark.parametrize("name", ["strided", "maxpool", "lrn", "inception", "too large to draw all"])
 def test_a_phone(opened, name):
     """375 pixels wide. Kills: a page that scrolls sideways, grids or buttons that stick out."""
     browser = opened(name)
     screen(browser, 375, 700)
-    for tab in ("forward", "dx", "dw", "use"):
+    for tab in [button.get_attribute("data-tab") for button in browser.find_elements("css selector", "#tabs button")]:
         view(browser, tab)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 375
         wide = browser.execute_script("""return [...document.querySelectorAll(".grid, button, select, #about")]

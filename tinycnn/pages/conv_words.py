@@ -11,10 +11,11 @@ def pair(value):
 
 
 def options(geometry):
-    """, stride 2, padding 1: those that are not the usual ones."""
+    """, stride 2, padding 1: those of a Geometry or a Window that are not the usual ones."""
     usual = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
     shown = [f", {name} {pair(getattr(geometry, name))}" for name, value in usual.items() if getattr(geometry, name) != value]
-    return "".join(shown) + (f", {geometry.groups} groups" if geometry.groups > 1 else "")
+    groups = getattr(geometry, "groups", 1)
+    return "".join(shown) + (f", {groups} groups" if groups > 1 else "")
 
 
 def formula(sizes, geometry):

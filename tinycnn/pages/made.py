@@ -7,6 +7,20 @@ def draw(shape, numbers, rng, whole=(-2, -1, 1, 2, 3)):
     return (rng.standard_normal(shape) if numbers == "normal" else rng.choice(whole, shape)).astype(np.float32)
 
 
+def input_of(batch, channels, size, numbers, rng, picture=None, whole=range(5)):
+    """x (batch, channels, *size): a picture if there is one, else numbers."""
+    shape = (batch, channels, *size)
+    x = draw(shape, numbers, rng, whole)
+    if picture:
+        x[:] = image(picture, shape)
+    return x
+
+
+def origin(picture, numbers, seed):
+    """Where the numbers come from, for the page's last line."""
+    return f" from {picture or 'random ' + ('whole' if numbers == 'whole' else 'normally distributed') + ' numbers'}, seed {seed}"
+
+
 def image(path, shape):
     """The picture in a file as (1, C, H, W) of 0 to 1: scaled to H x W, grey for one channel, in colours for three."""
     from PIL import Image, UnidentifiedImageError

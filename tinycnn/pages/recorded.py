@@ -3,25 +3,29 @@ import numpy as np
 
 from ..kernels.conv import reference
 from ..tensor import Tensor
-from . import conv
+from . import conv, pointwise, pool
 from .page import write
 
 
-def explain(y, dy=None, path="explain.html"):
+def explain(y, dy=None, path="explain.html", x=None):
     """Write a page on which y's operation can be seen forward and backward, and return its path.
 
-    y: the result of a recorded convolution (conv2d, nn.Conv2d), before backward() has freed what that saved.
+    y: the result of a recorded convolution, pool, ReLU or local response normalisation, before backward() has freed what that saved.
     dy: the gradient of y to start from, a tensor or array of its shape; by default y.grad where there is one (retain_grad), else whole numbers from -2 to 2.
+    x: the operation's input; needed where the operation does not keep it (ReLU, pools) and it was itself computed.
     """
     if not isinstance(y, Tensor):
         raise TypeError(f"explain: expected a tensor that an operation made, got {type(y).__name__}")
-    if y.grad_fn is None:
+    node = y.grad_fn
+    if node is None:
         raise ValueError("explain: this tensor was made by no recorded operation: let its input or weight require gradients, and do not compute it under no_grad()")
-    kind = type(y.grad_fn).__name__
+    kind = type(node).__name__
     if kind not in PAGES:
         raise ValueError(f"explain: there is no page for {kind}; there are pages for {', '.join(PAGES)}")
+    if y.ndim != 4 or y.numel() == 0:
+        raise ValueError(f"explain: y has the shape {y.shape}; pages show images, (N, C, H, W), at least one")
     try:
-        page = PAGES[kind](y, _gradient(y, dy))
+        page = PAGES[kind](node, y, None if x is None else np.asarray(x.array if isinstance(x, Tensor) else x, y.dtype), _gradient(y, dy))
     except RuntimeError as error:
         error.add_note("explain needs what the operation saved: call it before backward(), or use backward(retain_graph=True)")
         raise
@@ -38,13 +42,34 @@ def _gradient(y, dy):
     return dy
 
 
-def _conv(y, dy):
-    x, w = (tensor.array for tensor in y.grad_fn.saved_tensors)
-    geometry = y.grad_fn.geometry
+def _input(node, x):
+    """The input of an operation that has not kept it."""
+    source, _, shape, _ = node.edges[0]
+    if x is None and not isinstance(source, Tensor):
+        raise ValueError(f"explain: {type(node).__name__} does not keep its input, which {type(source).__name__} computed: give it as x=")
+    x = source.array if x is None else x
+    if x.shape != shape:
+        raise ValueError(f"explain: x has the shape {x.shape}; the input of y had {shape}")
+    return x
+
+
+def _conv(node, y, _, dy):
+    x, w = (tensor.array for tensor in node.saved_tensors)
     # The bias is not saved, for the backward does not need it: it is what y has more than the products.
-    more = (y.array - reference.forward(x, w, None, geometry))[0, :, 0, 0]
+    more = (y.array - reference.forward(x, w, None, node.geometry))[0, :, 0, 0]
     bias = more if np.abs(more).max() > 1e-5 * np.abs(y.array).max() else None
-    return conv.page(x, w, bias, dy, geometry, origin=" from the tensor that explain() was given")
+    return conv.page(x, w, bias, dy, node.geometry, ORIGIN)
 
 
-PAGES = {"Conv2d": _conv}
+def _lrn(node, y, _, dy):
+    return pointwise.lrn_page(node.saved_tensors[0].array, dy, *node.options, ORIGIN)
+
+
+ORIGIN = " from the tensor that explain() was given"
+PAGES = {
+    "Conv2d": _conv,
+    "MaxPool2d": lambda node, y, x, dy: pool.max_page(_input(node, x), dy, node.window, ORIGIN),
+    "AvgPool2d": lambda node, y, x, dy: pool.avg_page(_input(node, x), dy, *node.options, ORIGIN),
+    "ReLU": lambda node, y, x, dy: pointwise.relu_page(_input(node, x), dy, ORIGIN),
+    "LocalResponseNorm": _lrn,
+}

@@ -1,10 +1,12 @@
 // The desk: tabs and their views, the figures of the view that is open, the sum of the element that is chosen, and the ways to choose one.
 //
-//   view = { id, tab, name, about, figures(state) -> [figure], steps(state) -> [choice], select(state, choice) -> selection or null, loops: name of a loop nest }
+//   view = { id, tab, name, about, figures(state) -> [figure, or { group: figures above each other }], steps(state) -> [choice], start(state): the first step,
+//            also: names of other figures to choose from, select(state, choice) -> selection or null, loops: name of a loop nest }
 //   choice = { figure, panel, i, j }
 //   selection = { marks, sum, values: [{ figure, panel, value }], indices: { p: 1, ... } }       values: what a grid shows now, where it depends on the choice
 //   sum = { name, start: { name, value }, rows: [{ name, products }], total, engine }            product = { number, factors: [{ name, value }], silent }
 
+import { drawArrows } from "./arrows.js";
 import { Figure, hue, letter } from "./grid.js";
 import { factor, text } from "./numbers.js";
 
@@ -65,11 +67,18 @@ export class Desk {
     const row = find("#figures");
     row.replaceChildren();
     for (const spec of this.view.figures(this.state)) {
-      this.figures[spec.id] = new Figure(spec, selectable.has(spec.id));
-      row.append(this.figures[spec.id].element);
+      const home = spec.group ? row.appendChild(document.createElement("div")) : row;
+      for (const one of spec.group ?? [spec]) home.append((this.figures[one.id] = new Figure(one, selectable.has(one.id))).element);
       if (spec.sign) row.insertAdjacentHTML("beforeend", `<span class="sign" aria-hidden="true">${spec.sign}</span>`);
     }
+    // Figures with a place form a diagram: rows and columns, and arrows from those that they are made of.
+    const diagram = Object.values(this.figures).filter(({ spec }) => spec.place);
+    row.classList.toggle("diagram", diagram.length > 0);
+    const columns = Math.max(...diagram.map(({ spec }) => spec.place[1]), 1);
+    row.style.setProperty("--columns", columns);
+    for (const { element, spec } of diagram) element.style.gridArea = `${spec.place[0]} / ${spec.from.length === 1 ? `${spec.place[1]}` : `1 / auto / ${columns + 1}`}`;
     this.go(Math.min(this.places[this.view.id] ?? this.view.start?.(this.state) ?? 0, this.steps.length - 1));
+    if (diagram.length) drawArrows(row, this.figures);
   }
 
   // ---- choosing
@@ -142,6 +151,7 @@ export class Desk {
       next.tabIndex = 0;
       next.focus();
     });
+    addEventListener("resize", () => { if (figures.classList.contains("diagram")) drawArrows(figures, this.figures); });
     find("#back").addEventListener("click", () => this.by(-1));
     find("#next").addEventListener("click", () => this.by(1));
     find("#play").addEventListener("click", () => this.play());

@@ -1,9 +1,13 @@
 // Reads the data, builds the page for what it explains, and checks it.
 
+import { blockPage } from "./block_page.js";
 import { convPage } from "./conv_page.js";
+import { lrnPage } from "./lrn_page.js";
+import { poolPage } from "./pool_page.js";
+import { reluPage } from "./relu_page.js";
 import { show } from "./selftest.js";
 
-const PAGES = { conv: convPage };
+const PAGES = { block: blockPage, conv: convPage, pool: poolPage, lrn: lrnPage, relu: reluPage };
 const data = JSON.parse(document.querySelector("#data").textContent);
 const checks = PAGES[data.kind](data);
 
