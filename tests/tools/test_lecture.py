@@ -39,7 +39,7 @@ def test_every_claim_has_its_parts(name):
 def counting(cells, stop_at=None):
     """A claim that squares numbers and remembers which it was asked for; at `stop_at` somebody presses Ctrl-C."""
     def compute(cell, place):
-        place.folder.mkdir(exist_ok=True)
+        place.folder.mkdir(parents=True, exist_ok=True)
         asked.append(cell["number"])
         if cell["number"] == stop_at:
             raise KeyboardInterrupt
@@ -141,12 +141,22 @@ def test_ctrl_c_within_a_training_run(tmp_path, monkeypatch, digits, reference_k
     monkeypatch.setattr(relu, "cells", lambda plan: cells)
     with pytest.raises(Interrupted):
         runner.run(relu, plan, tmp_path / "stopped", stopped)
-    kept = [path for path in (tmp_path / "stopped").iterdir() if path.is_dir()]
+    kept = list((tmp_path / "stopped" / "under-way").iterdir())
     assert len(kept) == 1 and (kept[0] / "last.safetensors").exists()
     steps = Stopping(quiet=True, after=None)
     rows = runner.run(relu, plan, tmp_path / "stopped", steps)
     assert rows == runner.run(relu, plan, tmp_path / "whole", runner.Bars(quiet=True))
     assert all(len(row["train_error"]) == 5 for row in rows) and steps.steps + stopped.steps == 2 * 5
+
+
+def test_to_forget(tmp_path):
+    """Kills: a stopped run that is gone on with although a fresh one was asked for; other files deleted."""
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(counting([3, 1], stop_at=1), Plan(), tmp_path, runner.Bars(quiet=True))
+    (tmp_path / "mine").mkdir()
+    assert (tmp_path / "under-way").exists() and (tmp_path / "results.jsonl").exists()
+    runner.forget(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 class Stopping(runner.Bars):

@@ -70,7 +70,7 @@ def _show(claims, name, plan, folder, fresh, quiet):
     claim, number = claims.find(name), claims.NAMES.index(name) + 1
     click.echo(report.introduction(number, name, claim))
     if fresh:
-        (folder / "results.jsonl").unlink(missing_ok=True)
+        runner.forget(folder)
     progress = runner.Bars(quiet)
     try:
         rows = runner.run(claim, plan, folder, progress)

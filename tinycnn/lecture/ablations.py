@@ -9,7 +9,7 @@ from ..train import recipes
 from .claim import NOT_SHOWN, Report
 from .noise import difference, percent, points, together
 from .plots import curve, percentages
-from .training import curves
+from .training import curves, last
 
 TITLE = "LRN, overlapping pools, dropout and augmentation each make AlexNet better"
 SLIDES = "AlexNet, details/retrospectives: used Norm layers (not common anymore); heavy data augmentation; dropout 0.5"
@@ -33,7 +33,7 @@ def compute(cell, place):
 
 
 def report(rows):
-    final = {without: {part: [row[f"{part}_error"][-1] for row in rows if row["without"] == without] for part in ("train", "test")}
+    final = {without: {part: [last(row, part) for row in rows if row["without"] == without] for part in ("train", "test")}
              for without in ("nothing", *WITHOUT)}
     whole = final["nothing"]
     gains = {without: difference(final[without]["test"], whole["test"]) for without in WITHOUT}

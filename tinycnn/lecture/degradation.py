@@ -5,7 +5,7 @@ Plain and residual networks of 20, 32, 44 and 56 layers, pair by pair with the s
 from .claim import DID_NOT_HOLD, HELD, NOT_SHOWN, Report
 from .noise import difference, percent, points, together
 from .plots import curve, percentages
-from .training import curves
+from .training import curves, last
 
 TITLE = "Deeper plain networks learn worse, on training and test images; residual networks do not"
 SLIDES = ("What happens when we continue stacking deeper layers on a convolutional neural network? 6-layer model performs worse on both training and test error. The "
@@ -37,8 +37,6 @@ def report(rows):
     beats = difference(final(rows, "plain", deep, "train"), final(rows, "resnet", deep, "train"))
     degradation = together([found.verdict for found in worse.values()])
     verdict = together([degradation, better["train"].verdict, beats.verdict])
-    if degradation != HELD and verdict == HELD:
-        verdict = degradation
     words = (f"Plain networks: {deep} layers instead of {shallow} change the training error by {points(worse['train'])} and the test error by "
              f"{points(worse['test'])}: {said(degradation, 'degradation, and not overfitting')}. Residual networks: {shallow} layers instead of {deep} change the "
              f"training error by {points(better['train'])} and the test error by {points(better['test'])}: {said(better['train'].verdict, 'deeper learns better')}. "
@@ -53,8 +51,8 @@ def report(rows):
 
 
 def final(rows, kind, depth, part):
-    """Errors in the last epoch, one for each seed; 1 of a run that blew up."""
-    return [(row[f"{part}_error"] or [1.0])[-1] for row in sorted(rows, key=lambda row: row["seed"]) if (row["kind"], row["layers"]) == (kind, depth)]
+    """Errors in the last epoch, one for each seed."""
+    return [last(row, part) for row in sorted(rows, key=lambda row: row["seed"]) if (row["kind"], row["layers"]) == (kind, depth)]
 
 
 def said(verdict, what):

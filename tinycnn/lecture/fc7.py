@@ -30,7 +30,7 @@ LINEAR_STEPS = 300
 
 
 def cells(plan):
-    epochs, images, width = plan.choose((6, [10], 0.125), (15, [5, 20, 100], 0.125), (90, [5, 20, 100], 0.25))
+    epochs, images, width = plan.choose((12, [10], 0.125), (24, [5, 20, 100], 0.125), (90, [5, 20, 100], 0.25))
     return [{"seed": seed, "epochs": epochs, "images": images, "width": width, "data": plan.data} for seed in plan.seed_list(3, 5, 10)]
 
 

@@ -3,12 +3,13 @@
     {"cell": {"activation": "relu", "lr": 0.02, "seed": 0, ...}, "result": {...}, "date": "2026-11-26", "tinycnn": "0.1.0"}
 
 That file is the whole memory of an experiment. A cell whose line is there is not computed again, so to go on after a stop is to start anew. While a cell is
-under way it has a folder of its own, in which its training runs keep their checkpoints; the folder goes when the line is written.
+under way it has a folder of its own in under-way/, where its training runs keep their checkpoints; the folder goes when the line is written.
 """
 import json
 import shutil
 import time
 import zlib
+from contextlib import suppress
 from datetime import date
 
 from tqdm import tqdm
@@ -18,6 +19,8 @@ from ..train.metrics import Log
 from ..train.progress import Progress
 from .claim import Place
 
+UNDER_WAY = "under-way"
+
 
 def run(claim, plan, folder, progress):
     """The rows of all cells: from results.jsonl in `folder` if they are there, else computed now, with `progress` (Bars) told of it."""
@@ -25,11 +28,19 @@ def run(claim, plan, folder, progress):
     results = Results(folder / "results.jsonl")
     missing = [cell for cell in cells if cell not in results]
     for number, cell in enumerate(missing, 1):
-        start, place = time.perf_counter(), Place(folder / name(cell), progress)
+        start, place = time.perf_counter(), Place(folder / UNDER_WAY / name(cell), progress)
         results.add(cell, claim.compute(cell, place))
         shutil.rmtree(place.folder, ignore_errors=True)
+        with suppress(OSError):
+            (folder / UNDER_WAY).rmdir()  # unless another experiment was stopped in this folder
         progress.end_cell(cell, number, len(missing), time.perf_counter() - start)
     return [results.row(cell) for cell in cells]
+
+
+def forget(folder):
+    """Begin anew: no results, no runs that were stopped."""
+    (folder / "results.jsonl").unlink(missing_ok=True)
+    shutil.rmtree(folder / UNDER_WAY, ignore_errors=True)
 
 
 class Results:

@@ -36,3 +36,8 @@ def curves(folder, progress, datasets=None, **asked):
     epochs = [line for line in lines if line["kind"] == "epoch"]
     return {f"{part}_{what}": [round(1 - line[f"{part}_accuracy"] if what == "error" else line[f"{part}_loss"], 6) for line in epochs]
             for what in ("error", "loss") for part in ("train", "test")}
+
+
+def last(row, part):
+    """The "train" or "test" error in the last epoch of a run with these curves; 1 of a run that blew up in its first."""
+    return (row[f"{part}_error"] or [1.0])[-1]
