@@ -42,9 +42,12 @@ def report(rows):
              for k in range(1, rows[0]["members"] + 1)]
     gain = difference([row["error"][0] for row in rows], [row["error"][-1] for row in rows])
     best = difference([row["best_member"] for row in rows], [row["error"][-1] for row in rows])
-    words = (f"The test error falls from {percent([row['error'][0] for row in rows])} for one network to {percent([row['error'][-1] for row in rows])} for "
-             f"{rows[0]['members']} together: {points(gain)} ({len(rows)} ensembles of {rows[0]['members']}). Against the best of its own members: {points(best)}. "
-             f"Most of it comes with the second and third network.")
+    mean = [fmean(errors) for errors in zip(*(row["error"] for row in rows))]
+    members = rows[0]["members"]
+    words = (f"The test error falls from {percent([row['error'][0] for row in rows])} for one network to {percent([row['error'][-1] for row in rows])} for {members} "
+             f"together: {points(gain)} ({len(rows)} ensembles of {members}). Against the best of its own members: {points(best)}.")
+    if mean[0] > mean[-1]:
+        words += f" {(mean[0] - mean[1]) / (mean[0] - mean[-1]):.0%} of the gain comes with the second network."
     different = (f"{rows[0]['network']}, {rows[0]['epochs']} epochs, ten classes and top-1 errors instead of AlexNet, 1000 classes and top-5 errors.",
                  "Members differ in their seed alone (weights, order of the images).")
     return Report(("networks", "test error", "test loss"), table, gain.verdict, words, different)
