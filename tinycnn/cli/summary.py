@@ -13,14 +13,16 @@ from .train import MODEL, key_value
 @click.option("-o", "--option", "options", multiple=True, callback=key_value, metavar="NAME=VALUE",
               help="An option of the network; may be repeated. `tinycnn models MODEL` shows them all.")
 @click.option("--training", is_flag=True, help="As it trains: with what runs only then, such as GoogLeNet's auxiliary classifiers.")
+@click.option("--explain", is_flag=True, help="Show the arithmetic too: formulas with the numbers put in, the receptive field's growth, comparisons.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs: params, macs, layers, ...")
-def summary(model, options, training, as_json, **sizes):
+def summary(model, options, training, explain, as_json, **sizes):
     """Show the layers of MODEL: output, parameters, multiply-adds, receptive field and memory for one image.
 
     \b
     tinycnn summary vgg16
     tinycnn summary resnet50 -o shortcut=C
     tinycnn summary googlenet --training
+    tinycnn summary alexnet --explain
     tinycnn summary alexnet --width 0.25 --image-size 64 --json
     """
     from .. import models, nn
@@ -30,4 +32,7 @@ def summary(model, options, training, as_json, **sizes):
     with nn.init.skip():  # only shapes are looked at
         network = models.build(model, **options)
     result = summarise(network.train(training), (options.get("in_channels", C), *[options.get("image_size", size)] * 2))
-    click.echo(result.to_json(indent=2) if as_json else str(result))
+    if as_json:
+        click.echo(result.to_json(explain, indent=2))
+    else:
+        click.echo(f"{result}\n\n{result.explain()}" if explain else str(result))

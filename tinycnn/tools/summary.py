@@ -4,8 +4,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from ..autograd import no_grad
-from ..nn import Identity
+from ..nn import BatchNorm2d, Conv2d, Identity, ReLU
 from ..tensor import Tensor, float32, zeros
+from .arithmetic import Run, arithmetic, comparisons
 from .shapes import only_shapes, owner
 
 
@@ -25,18 +26,27 @@ class Layer:
 class Summary:
     """layers, in the order in which they ran, and the totals `params`, `trainable`, `macs`, `activation_bytes`. Prints as a table."""
 
-    def __init__(self, model, input_size, layers, macs):
+    def __init__(self, model, input_size, layers, macs, runs):
         parameters = list(model.parameters())
         self.kind, self.input_size, self.layers, self.macs = type(model).__name__, input_size, layers, macs
         self.params = sum(parameter.numel() for parameter in parameters)
         self.trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
         self.activation_bytes = sum(layer.activation_bytes for layer in layers)
+        self.runs = runs  # what explain() needs
 
-    def to_json(self, **options):
-        """JSON text; options are those of json.dumps."""
+    def explain(self):
+        """The arithmetic behind the table as text: each layer's formulas with the numbers put in, and comparisons; see tools/arithmetic.py."""
+        shapes = {run.name: f"{type(run.layer).__name__}, {by(run.x_shape)} -> {by(run.y_shape)}" for run in self.runs}
+        layers = [f"{name}: {shapes[name]}\n" + "\n".join(f"  {line}" for line in lines) for name, lines in arithmetic(self.runs)]
+        compared = comparisons(self.runs)
+        return "\n\n".join([*layers, *(["compared\n" + "\n".join(f"  {line}" for line in compared)] if compared else [])])
+
+    def to_json(self, explain=False, **options):
+        """JSON text; explain: with the lines of `explain`. Options are those of json.dumps."""
         totals = {"kind": self.kind, "input_size": self.input_size, "params": self.params, "trainable": self.trainable, "macs": self.macs,
                   "activation_bytes": self.activation_bytes}
-        return json.dumps({**totals, "layers": [asdict(layer) for layer in self.layers]}, **options)
+        explained = {"arithmetic": [{"layer": name, "lines": lines} for name, lines in arithmetic(self.runs)], "comparisons": comparisons(self.runs)}
+        return json.dumps({**totals, "layers": [asdict(layer) for layer in self.layers], **(explained if explain else {})}, **options)
 
     def __str__(self):
         rows = [("layer", "kind", "output", "parameters", "MACs", "sees", "memory")]
@@ -73,7 +83,7 @@ def summary(model, input_size):
     finally:
         for module, training in modes:
             module.training = training
-    return Summary(model, input_size, watch.layers, shapes.macs)
+    return Summary(model, input_size, watch.layers, shapes.macs, watch.runs)
 
 
 class Watch:
@@ -81,7 +91,8 @@ class Watch:
 
     def __init__(self, model, shapes):
         self.shapes, self.layers, self.counted = shapes, [], set()  # counted: ids of parameters and of arrays
-        self.open = []  # for each call under way: [multiply-adds when it began, those of its parts]
+        self.open = []  # for each call under way: [multiply-adds when it began, those of its parts, the field of its input]
+        self.runs, self.made_by = [], {}  # made_by: id of an array -> number of the run of the convolution behind it
         self.handles = []
         for name, module in model.named_modules():
             self.handles.append(module.register_forward_pre_hook(self.begin))
@@ -95,10 +106,11 @@ class Watch:
         for x in inputs:
             if not self.open and isinstance(x, Tensor):
                 self.first(owner(x.array))  # the image is no activation
-        self.open.append([self.shapes.macs, 0])
+        x = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
+        self.open.append([self.shapes.macs, 0, None if x is None else self.shapes.field(x.array)])
 
     def end(self, name, module, inputs, output):
-        before, of_parts = self.open.pop()
+        before, of_parts, x_field = self.open.pop()
         macs = self.shapes.macs - before
         if self.open:
             self.open[-1][1] += macs
@@ -107,8 +119,16 @@ class Watch:
         params = sum(parameter.numel() for parameter in module.parameters(recurse=False) if self.first(parameter))
         new_bytes = y.numel() * y.element_size() if self.first(owner(y.array)) else 0
         is_layer = not list(module.children()) and not isinstance(module, Identity)
+        if is_layer and x_field is not None:
+            self.note(Run(name, module, inputs[0].shape[1:], y.shape[1:], x_field, field, self.made_by.get(id(owner(inputs[0].array)))), y)
         if is_layer or params or new_bytes or macs > of_parts:
             self.layers.append(Layer(name, type(module).__name__, y.shape[1:], params, macs - of_parts, field.size, new_bytes))
+
+    def note(self, run, y):
+        """Keep a run, and remember for its result which convolution is behind it: itself, or that of its input if the layer is elementwise."""
+        self.runs.append(run)
+        convolution = len(self.runs) - 1 if isinstance(run.layer, Conv2d) else run.source if isinstance(run.layer, (BatchNorm2d, ReLU)) else None
+        self.made_by[id(owner(y.array))] = convolution
 
     def first(self, thing):
         """Whether a parameter or an array has not been counted before."""
