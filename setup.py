@@ -12,7 +12,7 @@ setup(
     python_requires=">=3.11",
     packages=[*engine, *kernels, layer_sets],
     package_dir={"tinycnn": "tinycnn", "tinycnn.kernels": "kernels", layer_sets: "benchmarks/layers"},
-    package_data={"tinycnn": ["data/bundled/*", "pages/web/*"], layer_sets: ["*.json"]},
+    package_data={"tinycnn": ["data/bundled/*", "pages/web/*"], layer_sets: ["*.json"], **{package: ["*.cu", "*.h", "*.cpp"] for package in kernels}},
     install_requires=[
         "numpy>=2.0",
         "numba>=0.61",
@@ -24,6 +24,9 @@ setup(
         "safetensors>=0.4",  # checkpoints
     ],
     extras_require={
+        "cuda12": ["cupy-cuda12x>=13.3", "nvidia-cuda-nvrtc-cu12", "nvidia-cuda-runtime-cu12", "nvidia-cuda-nvcc-cu12"],  # the GPU, with a driver for CUDA 12
+        "cuda13": ["cupy-cuda13x>=13.6", "nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13", "nvidia-cuda-crt>=13"],  # the GPU, with a driver for CUDA 13
+        "cuda-compile": ["nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13", "nvidia-cuda-crt>=13"],  # compile the GPU's kernels without a GPU
         "bench": ["torch>=2.6", "onnxruntime>=1.20", "onnx>=1.17", "openvino>=2024.6", "MNN>=3.0", "ncnn>=1.0.20241226"],  # who we are measured against
         "browser": ["selenium>=4.20"],  # tests of the pages that `tinycnn explain` writes; needs Chromium and its driver
         "test": ["pytest>=8.0", "pytest-xdist>=3.5"],

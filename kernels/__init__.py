@@ -4,6 +4,7 @@ One folder per operation, and in each folder the same operation several times:
 
     reference.py    NumPy, short and obvious: the specification. Any floating dtype.
     cpu.py          Numba, parallel, tested against the reference.
+    cuda.py, *.cu   CUDA C++ and how it is launched (kernels/cuda), tested against the reference.
 
 All implementations of an operation have the same functions with the same arguments, so a backend is nothing but a table that says which module
 implements which operation. `backend("cpu").conv.forward(x, w, bias, geometry)` imports kernels/conv/cpu.py on first use (Numba is slow to import
@@ -13,25 +14,25 @@ A new operation is a new folder and one line in the table; a new backend is new 
 """
 from importlib import import_module
 
-#            operation     reference                  cpu
+#            operation     reference               cpu                  cuda
 OPERATIONS = {
-    "elementwise": ("elementwise.reference", "elementwise.cpu"),
-    "reduce": ("reduce.reference", "reduce.cpu"),
-    "index": ("index.reference", "index.reference"),
-    "matmul": ("matmul.reference", "matmul.cpu"),
-    "conv": ("conv.reference", "conv.cpu"),
-    "unfold": ("unfold.reference", "unfold.cpu"),
-    "pool": ("pool.reference", "pool.cpu"),
-    "lrn": ("lrn.reference", "lrn.cpu"),
-    "norm": ("norm.reference", "norm.cpu"),
-    "activation": ("activation.reference", "activation.cpu"),
-    "dropout": ("dropout.reference", "dropout.cpu"),
-    "softmax": ("softmax.reference", "softmax.cpu"),
-    "cross_entropy": ("cross_entropy.reference", "cross_entropy.cpu"),
-    "pad": ("pad.reference", "pad.cpu"),
-    "optim": ("optim.reference", "optim.cpu"),
+    "elementwise": ("elementwise.reference", "elementwise.cpu", "elementwise.cuda"),
+    "reduce": ("reduce.reference", "reduce.cpu", None),
+    "index": ("index.reference", "index.reference", "index.cuda"),
+    "matmul": ("matmul.reference", "matmul.cpu", None),
+    "conv": ("conv.reference", "conv.cpu", None),
+    "unfold": ("unfold.reference", "unfold.cpu", None),
+    "pool": ("pool.reference", "pool.cpu", None),
+    "lrn": ("lrn.reference", "lrn.cpu", None),
+    "norm": ("norm.reference", "norm.cpu", None),
+    "activation": ("activation.reference", "activation.cpu", "activation.cuda"),
+    "dropout": ("dropout.reference", "dropout.cpu", None),
+    "softmax": ("softmax.reference", "softmax.cpu", None),
+    "cross_entropy": ("cross_entropy.reference", "cross_entropy.cpu", None),
+    "pad": ("pad.reference", "pad.cpu", None),
+    "optim": ("optim.reference", "optim.cpu", None),
 }
-BACKENDS = ("reference", "cpu")
+BACKENDS = ("reference", "cpu", "cuda")
 
 
 class Backend:
@@ -45,7 +46,10 @@ class Backend:
     def __getattr__(self, operation):
         if operation not in OPERATIONS:
             raise AttributeError(f"no kernel operation {operation!r}: there are {', '.join(OPERATIONS)}")
-        module = import_module(f"{__name__}.{OPERATIONS[operation][BACKENDS.index(self.name)]}")
+        name = OPERATIONS[operation][BACKENDS.index(self.name)]
+        if name is None:
+            raise NotImplementedError(f"the operation {operation!r} has no kernels for {self.name!r} yet")
+        module = import_module(f"{__name__}.{name}")
         setattr(self, operation, module)  # so that the next look-up costs nothing
         return module
 

@@ -24,6 +24,7 @@ import numba
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from .cache import cache_root
 from .simd.vector import WIDTH
 
 USES = {  # the other folders that an operation's kernels import from, directly or through those
@@ -48,14 +49,9 @@ def cache_folder(operation):
     here = Path(__file__).parent
     sources = [*here.glob("*.py")] + [source for folder in (operation, *USES.get(operation, ())) for source in (here / folder).rglob("*.py")]
     digest = hashlib.sha256()
-    for source in sorted(set(sources)):
+    for source in sorted({source for source in sources if not source.name.startswith("cuda")}):  # cuda.py, cuda_*.py: nothing for Numba there
         digest.update(str(source.relative_to(here)).encode() + source.read_bytes())
     return os.path.join(cache_root(), f"{operation}-{digest.hexdigest()[:12]}-{WIDTH}")
-
-
-def cache_root():
-    """Where compiled kernels are kept: TINYCNN_CACHE, or tinycnn/ in the user's cache folder."""
-    return os.environ.get("TINYCNN_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tinycnn")
 
 
 def keep_freed_memory():

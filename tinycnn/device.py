@@ -1,10 +1,12 @@
 """A device is an array module plus a kernel table; nothing else in the engine knows where it computes.
 
-`cpu` is NumPy with the kernels of `tinycnn.kernels`. The array module only allocates, views and copies; all arithmetic is the table's. TINYCNN_KERNELS=reference
-(or `with use_kernels("reference")`) runs the whole engine on the NumPy specification instead of the fast kernels: slow, and the way to find out whose fault it is.
+`cpu` is NumPy with the kernels of `tinycnn.kernels`. `cuda` is CuPy with CUDA kernels, or with TINYCNN_CUDA=simulate a stand-in that runs the same kernels on the
+CPU. The array module only allocates, views and copies; all arithmetic is the table's. TINYCNN_KERNELS=reference (or `with use_kernels("reference")`) runs the whole
+engine on the NumPy specification instead of the fast kernels: slow, and the way to find out whose fault it is.
 """
 import os
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,12 +14,13 @@ from . import kernels
 
 
 class Device:
-    """name, the array module `xp`, and the kernel table `kernels` (see tinycnn.kernels)."""
+    """name, the array module `xp`, the kernel table `kernels` (see tinycnn.kernels), and `to_numpy`, which gives an array of this device as a NumPy array."""
 
-    def __init__(self, name, xp, table):
+    def __init__(self, name, xp, table, to_numpy):
         self.name = name
         self.xp = xp
         self.kernels = kernels.backend(table)
+        self.to_numpy = to_numpy
 
     def __repr__(self):
         return f"device({self.name!r})"
@@ -32,8 +35,18 @@ class Device:
         return hash(self.name)
 
 
-cpu = Device("cpu", np, os.environ.get("TINYCNN_KERNELS") or "cpu")
-DEVICES = {"cpu": cpu}
+cpu = Device("cpu", np, os.environ.get("TINYCNN_KERNELS") or "cpu", lambda array: array)
+
+
+@lru_cache
+def cuda():
+    """The GPU, or its simulation; a RuntimeError says what is missing."""
+    from .kernels.cuda import array_module
+    xp = array_module()
+    return Device("cuda", xp, "cuda", xp.asnumpy)
+
+
+DEVICES = {"cpu": lambda: cpu, "cuda": cuda}  # made when first asked for
 
 
 def device(name):
@@ -42,7 +55,7 @@ def device(name):
         return name
     if name not in DEVICES:
         raise ValueError(f"unknown device {name!r}: this engine has {', '.join(DEVICES)}")
-    return DEVICES[name]
+    return DEVICES[name]()
 
 
 @contextmanager

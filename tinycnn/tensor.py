@@ -97,11 +97,12 @@ class Tensor:
     def __bool__(self):
         if self.array.size != 1:
             raise ValueError(f"the truth value of a tensor of shape {self.shape} is ambiguous: use .any() or .all()")
-        return bool(self.array.reshape(-1)[0])
+        return bool(self.item())
 
     def __repr__(self):
-        numbers = np.array2string(np.asarray(self.array), separator=", ", precision=4, prefix="tensor(", threshold=1000)
+        numbers = np.array2string(self.device.to_numpy(self.array), separator=", ", precision=4, prefix="tensor(", threshold=1000)
         notes = "" if self.dtype in (float32, int64, bool_) else f", dtype={self.dtype}"
+        notes += "" if self.device is cpu else f", device='{self.device}'"
         if self.grad_fn is not None:
             notes += f", grad_fn=<{type(self.grad_fn).__name__}>"
         elif self.requires_grad:
@@ -117,6 +118,8 @@ class Tensor:
         """The numbers as a NumPy array that shares this tensor's memory."""
         if self.requires_grad:
             raise RuntimeError("numpy() on a tensor that requires grad: what NumPy does to it cannot be recorded; use .detach().numpy()")
+        if self.device is not cpu:
+            raise TypeError(f"numpy() on a tensor on {self.device}: NumPy cannot look into its memory; use .cpu().numpy()")
         return self.array
 
     def __array__(self, dtype=None, copy=None):
@@ -210,7 +213,7 @@ class Tensor:
         return copy
 
     def __reduce__(self):
-        return _rebuild, (type(self), np.asarray(self.array), self.requires_grad)
+        return _rebuild, (type(self), self.device.to_numpy(self.array), self.requires_grad)
 
 
 def _rebuild(cls, array, requires_grad):
@@ -245,22 +248,28 @@ class Handle:
 def tensor(data, dtype=None, device="cpu", requires_grad=False):
     """A new tensor with a copy of `data` (numbers, nested lists, arrays). Python floats become float32, Python ints int64; arrays keep their dtype."""
     if isinstance(data, Tensor):
-        data = data.array
+        data = data.device.to_numpy(data.array)
     array = np.array(data, dtype=dtype)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"tensor: cannot hold elements of type {array.dtype}; numbers and booleans only")
     if dtype is None and array.dtype == float64 and not isinstance(data, (np.ndarray, np.generic)):
         array = array.astype(float32)
-    return Tensor(array, find_device(device)).requires_grad_(requires_grad)
+    return _on(device, array).requires_grad_(requires_grad)
 
 
-def as_tensor(data, dtype=None, device="cpu"):
-    """`data` as a tensor, without copying where it is a tensor or an array of the right dtype already."""
+def _on(device, array):
+    """A tensor on a device with the elements of a NumPy array."""
+    where = find_device(device)
+    return Tensor(where.xp.asarray(array), where)
+
+
+def as_tensor(data, dtype=None, device=None):
+    """`data` as a tensor, without copying where it is a tensor or an array of the right dtype on that device already. Without `device`: a tensor's own, else the CPU."""
     if isinstance(data, Tensor):
-        return data if dtype is None or data.dtype == dtype else tensor(data, dtype, device)
-    if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype):
+        return data.to(dtype=dtype, device=device)
+    if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype) and (device is None or find_device(device) is cpu):
         return from_numpy(data)
-    return tensor(data, dtype, device)
+    return tensor(data, dtype, device or cpu)
 
 
 def from_numpy(array):
@@ -323,20 +332,17 @@ def arange(start, end=None, step=1, dtype=None, device="cpu"):
     start, end = (0, start) if end is None else (start, end)
     if dtype is None:
         dtype = int64 if all(isinstance(value, int) for value in (start, end, step)) else float32
-    where = find_device(device)
-    return Tensor(where.xp.arange(start, end, step, dtype), where)
+    return _on(device, np.arange(start, end, step, dtype))
 
 
 def linspace(start, end, steps, dtype=float32, device="cpu"):
     """`steps` numbers from start to end, both included."""
-    where = find_device(device)
-    return Tensor(where.xp.linspace(start, end, steps, dtype=dtype), where)
+    return _on(device, np.linspace(start, end, steps, dtype=dtype))
 
 
 def eye(n, m=None, dtype=float32, device="cpu"):
     """The n x m identity matrix."""
-    where = find_device(device)
-    return Tensor(where.xp.eye(n, m, dtype=dtype), where)
+    return _on(device, np.eye(n, m, dtype=dtype))
 
 
 def _size(size):

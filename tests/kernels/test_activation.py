@@ -1,6 +1,7 @@
-"""The rectifier: both implementations against PyTorch, numbers at which it turns included."""
+"""The rectifier: all implementations against PyTorch, numbers at which it turns included."""
 import numpy as np
 import pytest
+from cuda_device import CUDA, kernels_of, needs_simulator
 from kernel_checks import DTYPES, IMPLEMENTATIONS, assert_gradient, assert_same_bits_on_any_number_of_threads, in_poisoned_memory, layouts, stored
 
 from tinycnn.kernels import backend, memory
@@ -28,11 +29,11 @@ def pytorch(torch, case):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 @pytest.mark.parametrize("case", CASES)
 def test_pytorch_vectors(case, implementation, dtype):
     """Kills: a gradient that passes at 0; y * dy for a choice (0 * inf is NaN); NaN turned into 0; an element at the end of the array forgotten."""
-    kernels, expected = backend(implementation).activation, stored("activation", case)
+    kernels, expected = kernels_of(implementation).activation, stored("activation", case)
     x, dy = draw(case, dtype)
     y = in_poisoned_memory(lambda: kernels.relu(x))
     dx = in_poisoned_memory(lambda: kernels.relu_backward(dy, y))
@@ -52,10 +53,10 @@ def test_live_pytorch(case):
         np.testing.assert_array_equal(stored("activation", case)[name], answer)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_the_gradient(implementation):
     """Against differences, away from the kink. Kills: a gradient of another function."""
-    kernels = backend(implementation).activation
+    kernels = kernels_of(implementation).activation
     x, dy = draw("numbers")
     x += 1 / 16
     assert_gradient(kernels.relu_backward(dy, kernels.relu(x)), kernels.relu, x, dy)
@@ -72,11 +73,11 @@ def test_more_than_one_tile():
     assert_same_bits_on_any_number_of_threads(lambda: (kernels.relu(x), kernels.relu_(x.copy()), kernels.relu_backward(dy, x)))
 
 
-@pytest.mark.parametrize("past_cache", [False, True])
-def test_channels_last(past_cache, monkeypatch):
+@pytest.mark.parametrize("implementation, past_cache", [("cpu", False), ("cpu", True), pytest.param("cuda", False, marks=needs_simulator)])
+def test_channels_last(implementation, past_cache, monkeypatch):
     """Results lie as x and y do, also where dy does not, or is some channels of a larger array. Kills: elements paired in memory order; the wrong array's order."""
     monkeypatch.setattr(memory, "LARGE", 0 if past_cache else 1 << 60)
-    kernels, reference = backend("cpu").activation, backend("reference").activation
+    kernels, reference = kernels_of(implementation).activation, backend("reference").activation
     rng = np.random.default_rng(0)
     x, larger = rng.standard_normal((2, 19, 23, 29)), from_nhwc(nhwc(rng.standard_normal((2, 40, 23, 29))))
     last = from_nhwc(nhwc(x))
@@ -91,9 +92,10 @@ def test_channels_last(past_cache, monkeypatch):
     np.testing.assert_array_equal(last, y)
 
 
-def test_any_layout():
+@pytest.mark.parametrize("implementation", ["cpu", CUDA])
+def test_any_layout(implementation):
     """In place as well: the view's elements change, what lies between them does not. Kills: strides ignored; a copy rectified instead of the array."""
-    kernels = backend("cpu").activation
+    kernels = kernels_of(implementation).activation
     rng = np.random.default_rng(0)
     x, dy = (rng.standard_normal((2, 3, 4, 5)) for _ in range(2))
     y, dx = kernels.relu(x), kernels.relu_backward(dy, x)
@@ -107,10 +109,10 @@ def test_any_layout():
     np.testing.assert_array_equal(whole, [[0, -1, 0, -1, 0, -1]] * 2)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 @pytest.mark.parametrize("shape", [(0,), (2, 0, 3), ()])
 def test_empty_arrays_and_numbers(shape, implementation):
     """Kills: a shape that does not survive."""
-    kernels, x = backend(implementation).activation, np.full(shape, -1.0)
+    kernels, x = kernels_of(implementation).activation, np.full(shape, -1.0)
     assert kernels.relu(x).shape == kernels.relu_(x.copy()).shape == kernels.relu_backward(x, x).shape == shape
     assert np.all(kernels.relu(x) == 0)

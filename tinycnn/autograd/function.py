@@ -21,8 +21,6 @@ import itertools
 import threading
 from contextlib import ContextDecorator
 
-import numpy as np
-
 from ..tensor import Tensor
 
 
@@ -231,7 +229,7 @@ def _wrap(out, args, ctx):
 
 def _share_version(outputs, source):
     for out in outputs:
-        if np.may_share_memory(out.array, source.array):
+        if source.device.xp.may_share_memory(out.array, source.array):
             out.version = source.version
             out.seen_version = source.version[0]
 

@@ -26,7 +26,7 @@ def collect():
     import numba
 
     import tinycnn
-    from tinycnn.device import DEVICES
+    from tinycnn.device import DEVICES, device
     from tinycnn.kernels import runtime
     return {
         "tinycnn": tinycnn.__version__,
@@ -37,7 +37,7 @@ def collect():
         "processor": _processor(),
         "threads": f"{tinycnn.get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}",
         "threading_layer": runtime.THREADING_LAYER,
-        "devices": ", ".join(f"{name} ({device.kernels.name} kernels)" for name, device in DEVICES.items()),
+        "devices": ", ".join(_device(name, device) for name in DEVICES),
         "kernel_cache": f"{runtime.cache_root()} ({compiled_kernels()} compiled kernels)",
     }
 
@@ -46,6 +46,14 @@ def compiled_kernels():
     """How many kernels are compiled already."""
     from tinycnn.kernels import runtime
     return sum(1 for _ in Path(runtime.cache_root()).rglob("*.nbc"))
+
+
+def _device(name, device):
+    """A device and the kernels that it has, or what it lacks."""
+    try:
+        return f"{name} ({device(name).kernels.name} kernels)"
+    except RuntimeError as error:
+        return f"{name} (not available: {error})"
 
 
 def _version(library):

@@ -321,7 +321,7 @@ def minimum(a, b):
 
 
 def _tensor(value, like):
-    return value if isinstance(value, Tensor) else as_tensor(value, like.dtype)
+    return value if isinstance(value, Tensor) else as_tensor(value, like.dtype, like.device)
 
 
 def where(condition, a, b):
@@ -333,7 +333,8 @@ def where(condition, a, b):
         a, b = operands("where", a, b)
         a, b = _tensor(a, b), _tensor(b, a)
     else:
-        a, b = as_tensor(a), as_tensor(b, as_tensor(a).dtype)
+        a = as_tensor(a, device=condition.device)
+        b = as_tensor(b, a.dtype, a.device)
     return Where.apply(condition, a, b)
 
 

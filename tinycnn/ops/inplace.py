@@ -48,9 +48,9 @@ add_, sub_, mul_, div_, pow_, neg_, clamp_, exp_, sqrt_, tanh_, sigmoid_, abs_ =
 
 
 def copy_(x, source):
-    """x <- source, broadcast and converted to x's dtype."""
+    """x <- source, broadcast, converted to x's dtype and brought to its device."""
     source = source if isinstance(source, Tensor) else Tensor(x.device.xp.asarray(source), x.device)
-    source = source if source.dtype == x.dtype else source.to(x.dtype)
+    source = source.to(dtype=x.dtype, device=x.device)
     try:
         source = source if source.shape == x.shape else source.expand(x.shape)
     except ValueError:

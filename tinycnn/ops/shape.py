@@ -6,6 +6,8 @@ batch may be channels-last).
 import numpy as np
 
 from ..autograd import Function
+from ..device import Device
+from ..device import device as find_device
 from ..tensor import Tensor, channels_last, contiguous_format, preserve_format
 from .common import many_dims, one_dim, promoted, sum_to
 
@@ -74,6 +76,17 @@ class Cast(Function):
 
     def backward(ctx, dy):
         return Cast.apply(dy, ctx.dtype), None
+
+
+class Move(Function):
+    """The same numbers in the memory of another device."""
+
+    def forward(ctx, x, device):
+        ctx.source = x.device
+        return Tensor(device.xp.asarray(x.device.to_numpy(x.array)), device)
+
+    def backward(ctx, dy):
+        return Move.apply(dy, ctx.source), None
 
 
 def ctx_xp(x):
@@ -252,8 +265,6 @@ def contiguous(x, memory_format=contiguous_format):
 
 def to(x, *args, dtype=None, device=None, memory_format=None, copy=False):
     """x as another dtype, on another device, in another memory order; x itself where nothing changes (unless copy=True). Arguments as in PyTorch."""
-    from ..device import Device
-    from ..device import device as find_device
     for arg in args:
         if isinstance(arg, Tensor):
             dtype, device = arg.dtype, arg.device
@@ -261,9 +272,9 @@ def to(x, *args, dtype=None, device=None, memory_format=None, copy=False):
             device = arg
         else:
             dtype = np.dtype(arg)
-    if device is not None and find_device(device) is not x.device:
-        raise ValueError(f"to: cannot move from {x.device} to {device}")
     y = x if dtype is None or x.dtype == dtype else Cast.apply(x, np.dtype(dtype))
+    if device is not None and find_device(device) is not x.device:
+        y = Move.apply(y, find_device(device))
     if memory_format is not None:
         y = contiguous(y, memory_format)
     return clone(y) if copy and y is x else y

@@ -1,0 +1,35 @@
+"""The rectifier on the GPU (activation.cu; see the reference for what it computes).
+
+In whichever of the two orders the elements lie, they are gone through as they lie.
+"""
+from ..cuda import blocks, empty_like, launch
+from ..cuda.memory import flat, in_order_of, ordered
+from ..elementwise.cuda import copy_
+
+SOURCE = "activation/activation.cu"
+BLOCK = 256
+
+
+def relu(x):
+    """max(x, 0)"""
+    x = ordered(x)
+    y = empty_like(x)
+    launch(SOURCE, "relu", blocks(x.size, BLOCK), BLOCK, flat(x), flat(y), x.size, real=x.dtype)
+    return y
+
+
+def relu_(x):
+    """x = max(x, 0), in x's own memory. Returns x."""
+    lying = ordered(x)
+    launch(SOURCE, "relu", blocks(x.size, BLOCK), BLOCK, flat(lying), flat(lying), x.size, real=x.dtype)
+    if lying is not x:
+        copy_(x, lying)
+    return x
+
+
+def relu_backward(dy, y):
+    """dx: dy where y > 0 (or NaN, as in PyTorch), else 0, whatever dy is there."""
+    y = ordered(y)
+    dy, dx = in_order_of(y, dy), empty_like(y)
+    launch(SOURCE, "relu_backward", blocks(y.size, BLOCK), BLOCK, flat(dy), flat(y), flat(dx), y.size, real=y.dtype)
+    return dx

@@ -1,0 +1,48 @@
+"""Memory for the results of kernels. The array module allocates and copies; all arithmetic is in kernels."""
+from .backend import array_module
+
+
+def empty(shape, dtype):
+    """A new array, C-contiguous, whose elements are not set."""
+    return array_module().empty(shape, dtype)
+
+
+def empty_like(x, dtype=None):
+    """A new array of x's shape, in x's order: channels-last images stay so. Not set."""
+    dtype = x.dtype if dtype is None else dtype
+    if lies_channels_last(x):
+        N, C, H, W = x.shape
+        return array_module().empty((N, H, W, C), dtype).transpose(0, 3, 1, 2)
+    return array_module().empty(x.shape, dtype)
+
+
+def contiguous(x):
+    """x itself if it is C-contiguous, else a copy that is."""
+    return x if x.flags.c_contiguous else x.copy()
+
+
+def is_channels_last(x):
+    """Whether x (N, C, H, W) lies channels-last (see kernels/layout.py). Also true of an array that is in both orders."""
+    return x.ndim == 4 and x.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def lies_channels_last(x):
+    """Whether x lies channels-last and not contiguously."""
+    return not x.flags.c_contiguous and is_channels_last(x)
+
+
+def ordered(x):
+    """x itself if it lies in one of the two orders, contiguous or channels-last; else a contiguous copy."""
+    return x if lies_channels_last(x) else contiguous(x)
+
+
+def flat(x):
+    """The elements of x, which lies in one of the two orders, as they lie: a view of one dimension."""
+    return x.transpose(0, 2, 3, 1).reshape(-1) if lies_channels_last(x) else x.reshape(-1)
+
+
+def in_order_of(x, dy):
+    """dy lying as x does, which lies in one of the two orders; dy itself if it does."""
+    if not lies_channels_last(x):
+        return contiguous(dy)
+    return contiguous(dy.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)

@@ -1,0 +1,136 @@
+"""What a .cu file says: its kernels and their parameters, read from the text, and the text that is compiled.
+
+The launcher converts Python numbers to exactly the C types that a kernel declares, so it must know them. A kernel is therefore written in one form,
+
+    extern "C" __global__ void __launch_bounds__(256) relu(const real* x, real* y, index_t n)
+
+with parameters that are pointers, numbers, or the struct `Layout`. Names of types that the file does not define come with the launch: real=np.float32.
+(Tests compare what is read here with what the C++ compiler says.)
+"""
+import hashlib
+import re
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .layout import LAYOUT
+
+HERE = Path(__file__).parent
+KERNELS = HERE.parent
+
+C_TYPES = {  # C's name: NumPy's
+    "bool": "bool", "float": "float32", "double": "float64", "half": "float16",
+    "signed char": "int8", "unsigned char": "uint8", "short": "int16", "unsigned short": "uint16", "int": "int32", "unsigned": "uint32", "unsigned int": "uint32",
+    "long long": "int64", "unsigned long long": "uint64", "size_t": "uint64",
+    **{name: name for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")},
+}
+C_NAMES = {np.dtype(name): c for c, name in reversed(C_TYPES.items())}  # the first of several C names
+STRUCTS = {"Layout": LAYOUT}
+
+
+class Parameter(NamedTuple):
+    name: str
+    declaration: str  # as in the source
+    dtype: np.dtype
+    is_pointer: bool
+
+
+class Kernel(NamedTuple):
+    name: str
+    parameters: tuple
+    most_threads: int  # in a block
+
+
+class SourceError(ValueError):
+    """A .cu file that the launcher cannot read."""
+
+
+def path_of(source):
+    """The file of a source: relative to kernels/, or anywhere."""
+    path = KERNELS / source  # an absolute path stays what it is
+    if not path.is_file():
+        raise FileNotFoundError(f"no CUDA source {source!r}: looked for {path}")
+    return path
+
+
+@lru_cache
+def read(path):
+    """The text of a file without comments; lines keep their numbers."""
+    text = Path(path).read_text()
+    return re.sub(r"//[^\n]*|/\*.*?\*/", lambda comment: "\n" * comment[0].count("\n") or " ", text, flags=re.S)
+
+
+KERNEL = re.compile(r'extern\s*"C"\s*__global__\s+(?P<before>__launch_bounds__\s*\((?P<bound1>[^)]*)\)\s*)?void\s+'
+                    r"(__launch_bounds__\s*\((?P<bound2>[^)]*)\)\s*)?(?P<name>\w+)\s*\((?P<parameters>[^)]*)\)\s*\{", re.S)
+
+
+def kernels(path, defines):
+    """{name: Kernel}: all kernels of a file, with the types that `defines` gives to names."""
+    text, found = read(path), {}
+    for match in KERNEL.finditer(text):
+        name, bound = match["name"], match["bound1"] or match["bound2"]
+        parameters = tuple(_parameter(name, declaration, defines) for declaration in match["parameters"].split(",") if declaration.strip())
+        found[name] = Kernel(name, parameters, _threads(name, text, bound, defines) if bound else 1024)
+    unread = set(re.findall(r"__global__", text)) and text.count("__global__") - len(found)
+    if unread:
+        raise SourceError(f'{path}: {unread} of its __global__ functions cannot be read; the form is: extern "C" __global__ void name(parameters) {{')
+    return found
+
+
+def _parameter(kernel, declaration, defines):
+    """`const real* x` as a Parameter."""
+    words = re.sub(r"\b(const|__restrict__|volatile)\b", " ", declaration).replace("*", " * ").split()
+    name, pointer = words[-1], "*" in words
+    c_type = " ".join(word for word in words[:-1] if word != "*")
+    if c_type in STRUCTS:
+        dtype = STRUCTS[c_type]
+    elif isinstance(defines.get(c_type), np.dtype):
+        dtype = defines[c_type]
+    elif c_type in C_TYPES:
+        dtype = np.dtype(C_TYPES[c_type])
+    else:
+        given = ", ".join(f"{key}={value}" for key, value in defines.items()) or "nothing"
+        raise SourceError(f"{kernel}: the type of its parameter `{' '.join(declaration.split())}` is unknown: launch with {c_type}=dtype (it was given {given}), "
+                          f"or use one of {', '.join(C_TYPES)}")
+    return Parameter(name, " ".join(declaration.split()), dtype, pointer)
+
+
+def _threads(kernel, text, bound, defines):
+    """The first number of __launch_bounds__: a product of numbers, constants of the file, and constants of the launch."""
+    def value(word):
+        word = word.strip()
+        constant = defines.get(word) if word in defines else re.search(rf"(?:#define\s+|constexpr\s+int\s+(?:\w+\s*=[^;,]*,\s*)*){word}\s*=?\s*([^\n;,]+)", text)
+        if word.isdigit():
+            return int(word)
+        if constant is None:
+            raise SourceError(f"{kernel}: {word!r} in its __launch_bounds__ is neither a number nor a constant of the file")
+        return constant if isinstance(constant, int) else prod(value(factor) for factor in constant[1].split("*"))
+    return prod(value(factor) for factor in bound.split(",")[0].split("*"))
+
+
+def text(path, defines):
+    """What the compiler gets: the types and constants of the launch, then the file itself, so that its lines keep their numbers."""
+    lines = ['#include "device.h"']
+    for name, value in defines.items():
+        lines.append(f"using {name} = {C_NAMES[value]};" if isinstance(value, np.dtype) else f"#define {name} {value}")
+    return "\n".join([*lines, f'#include "{path}"', ""])
+
+
+@lru_cache
+def digest(path):
+    """A hash of a file and of all files that it includes by name in quotes, and they in turn."""
+    path, hashes = Path(path), hashlib.sha256()
+    waiting, seen = [path, HERE / "device.h"], set()
+    while waiting:
+        file = waiting.pop(0).resolve()
+        if file in seen:
+            continue
+        seen.add(file)
+        content = file.read_text()
+        hashes.update(content.encode())
+        for name in re.findall(r'^\s*#\s*include\s*"([^"]+)"', content, re.M):
+            waiting += [found for folder in (file.parent, HERE) if (found := folder / name).is_file()][:1]
+    return hashes.hexdigest()
