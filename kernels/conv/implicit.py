@@ -204,24 +204,26 @@ def padded_bias(bias, groups):
 
 @jit(parallel=True)
 def _correlate(tasks, x, w, bias, add, relu, stream, y, y0, p, shifts, scratch):
+    copied = np.full(len(scratch), -1)  # which block each thread's scratch memory has: tasks of the same block follow one another
     for task in prange(tasks):
-        _correlate_block(np.int64(task), x, w, bias, add, relu, stream, y, y0, p, shifts, scratch[get_thread_id()])
+        thread = get_thread_id()
+        copied[thread] = _correlate_block(np.int64(task), x, w, bias, add, relu, stream, y, y0, p, shifts, scratch[thread], copied[thread])
 
 
 @jit
-def _correlate_block(task, x, w, bias, add, relu, stream, y, y0, p, shifts, mine):
-    """The results of some images, some rows, some filters of one group."""
+def _correlate_block(task, x, w, bias, add, relu, stream, y, y0, p, shifts, mine, copied):
+    """The results of some images, some rows, some filters of one group. copied: the block that `mine` has a copy of; returns which it has now."""
     images, rows, some = p.block_images, p.block_rows, p.block_filters
     shares, bands = (p.filters + some - 1) // some, (p.rows + rows - 1) // rows
     k, task = task % shares * some, task // shares
-    g, task = task % p.groups, task // p.groups
+    block, g, task = task, task % p.groups, task // p.groups
     row, image = task % bands * rows, task // bands * images
     images, rows = min(images, p.images - image), min(rows, p.rows - row)
     pixels = images * rows * p.columns
     read, write = np.empty(pixels, np.int64), np.empty(pixels, np.int64)
     list_pixels(image, images, row, rows, g, p, read, write)
     residual = write // p.pixel * (p.filters * p.groups) if add.size else write
-    if not p.in_place and shifts.size:
+    if not p.in_place and shifts.size and block != copied:
         copy_block(x, image, images, row, rows, g, p, mine)
     end, W = min(k + some, p.filters), panel_width(w)
     weights = (g * whole_vectors(p.filters, w)) * shifts.size * p.run
@@ -233,6 +235,7 @@ def _correlate_block(task, x, w, bias, add, relu, stream, y, y0, p, shifts, mine
         _tiles(wide, source, read, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
     elif end > whole:
         _tiles(narrow, source, read, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
+    return block
 
 
 @jit

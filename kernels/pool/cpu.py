@@ -55,12 +55,12 @@ def max_backward(dy, winners, x_shape, window):
 
 def avg_forward(x, window, count_include_pad=True, divisor=None):
     """y (N, C, P, Q) of x (N, C, H, W)."""
-    return _averages(x, _tables(x.shape[2:], window), windows.counts(x.shape[2:], window, count_include_pad, divisor))
+    return _averages(x, _tables(x.shape[2:], window), _counts(x.shape[2:], window, count_include_pad, divisor))
 
 
 def avg_backward(dy, x_shape, window, count_include_pad=True, divisor=None, channels_last=False):
     """dx (N, C, H, W) from dy (N, C, P, Q). channels_last: in that order even if dy has none (1 x 1)."""
-    return _averages_backward(dy, x_shape, _tables(tuple(x_shape[2:]), window), windows.counts(x_shape[2:], window, count_include_pad, divisor), channels_last)
+    return _averages_backward(dy, x_shape, _tables(tuple(x_shape[2:]), window), _counts(tuple(x_shape[2:]), window, count_include_pad, divisor), channels_last)
 
 
 def adaptive_avg_forward(x, output_size):
@@ -90,7 +90,7 @@ class Tables:
         self.one_sees_all = self.areas.tolist() == [[image[0] * image[1]]] and self.rows[0, 2] == self.columns[0, 2] == 1
 
 
-_tables = lru_cache(maxsize=32)(Tables)  # a network has few poolings, and asks for the same tables in every step
+_tables, _counts = lru_cache(maxsize=32)(Tables), lru_cache(maxsize=32)(windows.counts)  # a network has few poolings, and asks for the same in every step
 
 
 def _slices(slices):
