@@ -16,20 +16,21 @@ SLIDES = "AlexNet, details/retrospectives: used Norm layers (not common anymore)
 PAPER = ("Top-1 and top-5 error on ImageNet: response normalisation -1.4% and -1.2%, overlapping pooling -0.4% and -0.3% (Krizhevsky, Sutskever, Hinton 2012, sections "
          "3.3, 3.4). Without augmentation \"our network suffers from substantial overfitting\"; without dropout it \"exhibits substantial overfitting\" (4.1, 4.2)")
 WITHOUT = {"LRN": {"lrn": None}, "overlapping pools": {"pool_size": 2}, "dropout": {"dropout": 0.0}, "augmentation": {}}
-RECIPE = replace(recipes.get("quick_alexnet"), name="lecture_alexnet", about="quick_alexnet, and images moved by a pixel",
+RECIPE = replace(recipes.get("quick_alexnet"), name="lecture_alexnet", about="quick_alexnet with a shorter warm-up, and with images moved by a pixel",
+                 schedules=(recipes.Schedule("LinearLR", {"start_factor": 0.01, "total_iters": 100}, every="step"), recipes.COSINE),
                  train_transforms=recipes.get("quick_vgg").train_transforms)
 
 
 def cells(plan):
-    width, image_size, epochs = plan.choose((0.125, 14, 6), (0.125, None, 15), (0.25, None, 90))  # None: as large as the images are
-    return [{"without": without, "seed": seed, "width": width, "image_size": image_size, "epochs": epochs, "data": plan.data}
+    width, epochs = plan.choose((0.125, 3), (0.125, 15), (0.25, 90))
+    return [{"without": without, "seed": seed, "width": width, "epochs": epochs, "data": plan.data}
             for seed in plan.seed_list(3, 5, 10) for without in ("nothing", *WITHOUT)]
 
 
 def compute(cell, place):
     options = {"width": cell["width"], "lrn": "paper", "pool_size": 3, "dropout": 0.5} | WITHOUT.get(cell["without"], {})
     return curves(place.folder, place.progress, model="alexnet", data=cell["data"], recipe=RECIPE, epochs=cell["epochs"], seed=cell["seed"],
-                  image_size=cell["image_size"], augment=cell["without"] != "augmentation", model_options=options)
+                  augment=cell["without"] != "augmentation", model_options=options)
 
 
 def report(rows):
@@ -42,8 +43,7 @@ def report(rows):
     n = len(whole["test"])
     words = " ".join(sentence(without, gain) for without, gain in gains.items())
     words += f" (Errors on the test images after the last epoch, {n} seeds. ± of errors: standard deviation; ± of differences: what chance makes of 95 in 100.)"
-    different = (f"AlexNet at {rows[0]['width']:g} of its width, {rows[0]['epochs']} epochs on images"
-                 f"{' brought to {} pixels'.format(rows[0]['image_size']) if rows[0]['image_size'] else ''} of ten classes instead of ImageNet.",
+    different = (f"AlexNet at {rows[0]['width']:g} of its width, {rows[0]['epochs']} epochs on small images of ten classes instead of ImageNet.",
                  "Augmentation is flips and shifts by a pixel; colour noise means nothing to grey images, and no ten crops are averaged.",
                  "The training error is that of the images as they are learned from: with dropout and augmentation it is higher than the network's own.")
     return Report(("without", "training error", "test error", "worse by", "that it helps"), table, together([gain.verdict for gain in gains.values()]), words, different)

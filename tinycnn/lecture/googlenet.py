@@ -60,3 +60,4 @@ def draw(figure, rows):
     left.legend()
     bars(right, rows[1]["parts"], [count / 1000 for count in rows[1]["parts"].values()])
     right.set(title="GoogLeNet, part by part: thousand parameters")
+    right.tick_params(axis="x", rotation=45)

@@ -40,4 +40,4 @@ def draw(figure, rows):
         axes.bar_label(drawn, [f"{count:,}" for count in layers.values()], padding=3)
         axes.invert_yaxis()
         axes.set(title=f"{NETWORKS[network]}: {sum(layers.values()):,}", xlabel="parameters")
-        axes.margins(x=0.25)
+        axes.margins(x=0.4)

@@ -33,4 +33,4 @@ def bars(axes, names, values, text="{:,.0f}", colours="tab:blue"):
 
 def percentages(axis):
     """Label an axis of shares in percent."""
-    axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axis.set_major_formatter(lambda value, _: f"{round(100 * value, 1):g}%")

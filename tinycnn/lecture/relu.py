@@ -96,7 +96,7 @@ def draw(figure, rows):
         best = min(runs, key=lambda lr: fmean(errors[-1] if errors else 1.0 for errors in runs[lr]))
         for lr, errors in runs.items():
             curve(axes, errors, linestyle=line, color=colour, alpha=1 if lr == best else 0.25, label=f"{activation}, rate {lr:g}")
-    axes.set(xlabel="epoch", ylabel="training error", title="LeNet-5 with ReLUs and with tanhs (strong: the rate with the lowest error at the end)")
+    axes.set(xlabel="epoch", ylabel="training error", ylim=(0, 0.5), title="LeNet-5 with ReLUs and with tanhs (strong: the rate with the lowest error at the end)")
     percentages(axes.yaxis)
     axes.legend(fontsize="small")
     axes.grid(alpha=0.3)
