@@ -98,7 +98,7 @@ def test_relu_is_judged_by_its_results(slower, verdict):
     rows = [row(activation, lr, seed, factor * (2 * slow if activation == "tanh" else 2)) for seed, slow in enumerate(slower)
             for lr, factor in ((0.1, 3), (0.2, 1), (0.3, 2)) for activation in ("relu", "tanh")]
     answer = relu.report(rows)
-    assert answer.verdict == verdict and answer.table[-1][2] == answer.table[-1][4] == "0.2"
+    assert answer.verdict == verdict and answer.table[-1][2] == answer.table[-1][4] == "0.2" and len(answer.table) == 9
     assert relu.report([{**row, "train_error": row["train_error"][:1]} for row in rows[:2]]).verdict == NOT_SHOWN
 
 
