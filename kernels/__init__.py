@@ -19,7 +19,7 @@ OPERATIONS = {
     "elementwise": ("elementwise.reference", "elementwise.cpu", "elementwise.cuda"),
     "reduce": ("reduce.reference", "reduce.cpu", None),
     "index": ("index.reference", "index.reference", "index.cuda"),
-    "matmul": ("matmul.reference", "matmul.cpu", None),
+    "matmul": ("matmul.reference", "matmul.cpu", "matmul.cuda"),
     "conv": ("conv.reference", "conv.cpu", None),
     "unfold": ("unfold.reference", "unfold.cpu", None),
     "pool": ("pool.reference", "pool.cpu", None),

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import source as sources
 from .backend import array_module, build
+from .layout import LAYOUT
 
 INT32 = np.dtype(np.int32)
 INT64 = np.dtype(np.int64)
@@ -35,16 +36,17 @@ class strided(NamedTuple):
 def launch(source, kernel, grid, block, *arguments, shared=0, **defines):
     """Run `kernel` of the file `source` (relative to kernels/, or an absolute path) on `grid` blocks of `block` threads: numbers, or tuples of up to three.
 
-    arguments: device arrays (C-contiguous, or `strided(array)`), None for a null pointer, numbers, `layout(...)`. shared: bytes of dynamic shared memory.
+    arguments: device arrays (C-contiguous, or `strided(array)`), None for a null pointer, numbers, `layout(...)`, or a NamedTuple for a
+    struct of the source. shared: bytes of dynamic shared memory.
     defines: what the source leaves open, types (real=x.dtype) and constants (TILE=16); each combination is compiled once, on first use. `index_t`, the type of
-    element counts, is int where all arrays are smaller than 2^30 elements, else a 64-bit integer. The launch is queued: it returns before the kernel has run.
+    element counts, is int where all arrays lie within 2^30 elements, else a 64-bit integer. The launch is queued: it returns before the kernel has run.
     A grid without blocks launches nothing.
     """
     grid, block = _three(kernel, "grid", grid), _three(kernel, "block", block)
     if 0 in grid:
         return
     defines = {name: value if isinstance(value, (int, str)) else np.dtype(value) for name, value in defines.items()}
-    defines.setdefault("index_t", INT32 if all(x.size < SMALL for x in map(_array, arguments) if x is not None) else INT64)
+    defines.setdefault("index_t", INT32 if all(_extent(x) < SMALL for x in map(_array, arguments) if x is not None) else INT64)
     program = _program(source, tuple(defines.items()))
     if kernel not in program.kernels:
         raise ValueError(f"{source} has no kernel {kernel!r}: there are {', '.join(program.kernels)}")
@@ -69,6 +71,11 @@ def _array(argument):
     return argument if isinstance(argument, array_module().ndarray) else None
 
 
+def _extent(x):
+    """Elements from the lowest to the highest in memory, gaps included."""
+    return x.size if x.flags.c_contiguous else 1 + sum((length - 1) * abs(step) for length, step in zip(x.shape, x.strides)) // x.itemsize
+
+
 def _check_size(kernel, grid, block):
     if prod(block) > kernel.most_threads or prod(block) < 1:
         raise ValueError(f"{kernel.name}: a block of {block} has {prod(block)} threads; this kernel is compiled for 1 to {kernel.most_threads} (__launch_bounds__)")
@@ -85,9 +92,7 @@ def _convert(kernel, parameter, argument):
     if _array(argument) is not None:
         raise TypeError(f"{kernel}: argument `{parameter.declaration}` is a number, got a device array of shape {_array(argument).shape}")
     if parameter.dtype.kind == "V":
-        if getattr(argument, "dtype", None) != parameter.dtype:
-            raise TypeError(f"{kernel}: argument `{parameter.declaration}` must come from layout(...), got {type(argument).__name__}")
-        return argument
+        return _struct(kernel, parameter, argument)
     return _number(kernel, parameter, argument)
 
 
@@ -104,6 +109,20 @@ def _pointer(kernel, parameter, argument):
         raise ValueError(f"{kernel}: argument `{parameter.declaration}` of shape {array.shape} and strides {array.strides} is not C-contiguous: give contiguous(x), or "
                          "strided(x) to a kernel that takes a Layout")
     return array
+
+
+def _struct(kernel, parameter, argument):
+    """The Layout that `layout` made, or a NamedTuple with the fields of the source's struct."""
+    if getattr(argument, "dtype", None) == parameter.dtype:
+        return argument
+    if getattr(argument, "_fields", None) != parameter.dtype.names:
+        wanted = "layout(...)" if parameter.dtype == LAYOUT else f"a NamedTuple with the fields {', '.join(parameter.dtype.names)}"
+        raise TypeError(f"{kernel}: argument `{parameter.declaration}` must come from {wanted}, got {type(argument).__name__}")
+    for name, value in argument._asdict().items():
+        dtype = parameter.dtype[name]
+        if dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+            raise ValueError(f"{kernel}: {name} of argument `{parameter.declaration}` is {value}, which a {dtype} cannot hold")
+    return np.array(tuple(argument), parameter.dtype)
 
 
 def _number(kernel, parameter, argument):

@@ -4,7 +4,8 @@ The launcher converts Python numbers to exactly the C types that a kernel declar
 
     extern "C" __global__ void __launch_bounds__(256) relu(const real* x, real* y, index_t n)
 
-with parameters that are pointers, numbers, or the struct `Layout`. Names of types that the file does not define come with the launch: real=np.float32.
+with parameters that are pointers, numbers, the struct `Layout`, or a plain struct of numbers that the file, or what it includes, defines: struct Pair { int a, b; };
+Names of types that the file does not define come with the launch: real=np.float32.
 (Tests compare what is read here with what the C++ compiler says.)
 """
 import hashlib
@@ -70,29 +71,45 @@ KERNEL = re.compile(r'extern\s*"C"\s*__global__\s+(?P<before>__launch_bounds__\s
 def kernels(path, defines):
     """{name: Kernel}: all kernels of a file, with the types that `defines` gives to names."""
     text, found = read(path), {}
+    constants = "\n".join(read(file) for file in files(path))
+    types = {**STRUCTS, **defines, **structs(path, defines)}
     for match in KERNEL.finditer(text):
         name, bound = match["name"], match["bound1"] or match["bound2"]
-        parameters = tuple(_parameter(name, declaration, defines) for declaration in match["parameters"].split(",") if declaration.strip())
-        found[name] = Kernel(name, parameters, _threads(name, text, bound, defines) if bound else 1024)
+        parameters = tuple(_parameter(name, declaration, types) for declaration in match["parameters"].split(",") if declaration.strip())
+        found[name] = Kernel(name, parameters, _threads(name, constants, bound, defines) if bound else 1024)
     unread = set(re.findall(r"__global__", text)) and text.count("__global__") - len(found)
     if unread:
         raise SourceError(f'{path}: {unread} of its __global__ functions cannot be read; the form is: extern "C" __global__ void name(parameters) {{')
     return found
 
 
-def _parameter(kernel, declaration, defines):
+STRUCT = re.compile(r"\bstruct\s+(?P<name>\w+)\s*\{(?P<fields>[^{}()\[\]]*)\}\s*;")
+
+
+def structs(path, types):
+    """{name: dtype}: the plain structs of a file and of what it includes, which a launch passes by value (as a NamedTuple with the same names)."""
+    known = {name: dtype for name, dtype in types.items() if isinstance(dtype, np.dtype)} | {c: np.dtype(name) for c, name in C_TYPES.items()}
+    found = {}
+    for file in files(path):
+        for match in STRUCT.finditer(read(file)):
+            declared = [field.strip().partition(" ") for field in match["fields"].split(";") if field.strip()]
+            if declared and all(c_type in known for c_type, _, _ in declared):
+                fields = [(name.strip(), known[c_type]) for c_type, _, names in declared for name in names.split(",")]
+                found[match["name"]] = np.dtype(fields, align=True)
+    return found
+
+
+def _parameter(kernel, declaration, types):
     """`const real* x` as a Parameter."""
     words = re.sub(r"\b(const|__restrict__|volatile)\b", " ", declaration).replace("*", " * ").split()
     name, pointer = words[-1], "*" in words
     c_type = " ".join(word for word in words[:-1] if word != "*")
-    if c_type in STRUCTS:
-        dtype = STRUCTS[c_type]
-    elif isinstance(defines.get(c_type), np.dtype):
-        dtype = defines[c_type]
+    if isinstance(types.get(c_type), np.dtype):
+        dtype = types[c_type]
     elif c_type in C_TYPES:
         dtype = np.dtype(C_TYPES[c_type])
     else:
-        given = ", ".join(f"{key}={value}" for key, value in defines.items()) or "nothing"
+        given = ", ".join(f"{key}={value}" for key, value in types.items() if key not in STRUCTS) or "nothing"
         raise SourceError(f"{kernel}: the type of its parameter `{' '.join(declaration.split())}` is unknown: launch with {c_type}=dtype (it was given {given}), "
                           f"or use one of {', '.join(C_TYPES)}")
     return Parameter(name, " ".join(declaration.split()), dtype, pointer)
@@ -120,17 +137,19 @@ def text(path, defines):
 
 
 @lru_cache
-def digest(path):
-    """A hash of a file and of all files that it includes by name in quotes, and they in turn."""
-    path, hashes = Path(path), hashlib.sha256()
-    waiting, seen = [path, HERE / "device.h"], set()
+def files(path):
+    """A file, device.h, and all files that these include by name in quotes, and they in turn."""
+    waiting, found = [Path(path), HERE / "device.h"], {}
     while waiting:
         file = waiting.pop(0).resolve()
-        if file in seen:
-            continue
-        seen.add(file)
-        content = file.read_text()
-        hashes.update(content.encode())
-        for name in re.findall(r'^\s*#\s*include\s*"([^"]+)"', content, re.M):
-            waiting += [found for folder in (file.parent, HERE) if (found := folder / name).is_file()][:1]
-    return hashes.hexdigest()
+        if file not in found:
+            found[file] = True
+            for name in re.findall(r'^\s*#\s*include\s*"([^"]+)"', file.read_text(), re.M):
+                waiting += [place for folder in (file.parent, HERE) if (place := folder / name).is_file()][:1]
+    return tuple(found)
+
+
+@lru_cache
+def digest(path):
+    """A hash of all that is compiled with a file."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files(path))).hexdigest()
