@@ -37,7 +37,7 @@ def linear(x, w, bias):
 
 
 def multiply(a, b, c, bias=None):
-    """c = a @ b (+ bias) in c's own memory, which may lie in any way. c (..., M, N) says the batch; a and b broadcast to it. Returns c."""
+    """c = a @ b (+ bias) in c's own memory, which may lie in any way. c (..., M, N) says the batch; a, b and bias (..., N) broadcast to it. Returns c."""
     if c.size == 0:
         return c
     if uses_cublas():
@@ -47,11 +47,12 @@ def multiply(a, b, c, bias=None):
     side = SIDES[tile if c.dtype == np.float32 else "small"]
     partial = c if parts == 1 else empty((parts, *c.shape), c.dtype)
     result = partial if parts == 1 else partial[0]
-    along = layout(batch, *(x[..., 0, 0] if x.size else None for x in (result, a, b)))
+    along = layout(batch, *(x[..., 0, 0] if x.size else None for x in (result, a, b)), None if bias is None else bias[..., 0])
     launch(SOURCE, f"multiply_{tile}", (math.prod(batch) * blocks(M, side) * blocks(N, side), parts), THREADS, along, *_matrix(a), *_matrix(b),
            strided(partial), *_steps(result), bias if parts == 1 else None, M, N, K, blocks(K, parts * 4) * 4, c.size, real=c.dtype)
     if parts > 1:
-        launch(SOURCE, "add_parts", blocks(c.size, THREADS), THREADS, layout(c.shape, c, result), strided(c), partial, parts, bias, N, c.size, real=c.dtype)
+        along = layout(c.shape, c, result, None if bias is None else bias[..., None, :])
+        launch(SOURCE, "add_parts", blocks(c.size, THREADS), THREADS, along, strided(c), partial, parts, bias, c.size, real=c.dtype)
     return c
 
 
@@ -75,7 +76,7 @@ def _cublas(a, b, c, bias):
     from ..elementwise.cuda import add_, copy_
     copy_(c, array_module().matmul(a, b))
     if bias is not None:
-        add_(c, bias)
+        add_(c, bias[..., None, :])
     return c
 
 

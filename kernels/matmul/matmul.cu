@@ -47,8 +47,8 @@ __device__ __forceinline__ void multiply(const Layout& batch, const real* a, ind
                                          typename Tile<SIDE>::Shared& shared) {
     constexpr int EACH = Tile<SIDE>::EACH, DEPTH = Tile<SIDE>::DEPTH;
     index_t down = (M + SIDE - 1) / SIDE, across = (N + SIDE - 1) / SIDE, block = blockIdx.x;
-    index_t n0 = block % across * SIDE, m0 = block / across % down * SIDE, matrix[3];
-    places(batch, block / (across * down), matrix);  // of C, A, B
+    index_t n0 = block % across * SIDE, m0 = block / across % down * SIDE, matrix[4];
+    places(batch, block / (across * down), matrix);  // of C, A, B and the bias
     index_t k0 = blockIdx.y * part_k, k1 = min(K, k0 + part_k);
 
     Rows<SIDE> rows(a + matrix[1], a_row, a_column, m0, M, k0, k1), columns(b + matrix[2], b_column, b_row, n0, N, k0, k1);
@@ -58,6 +58,7 @@ __device__ __forceinline__ void multiply(const Layout& batch, const real* a, ind
     Tile<SIDE>::multiply(rows, columns, (k1 - k0 + DEPTH - 1) / DEPTH, my_row, my_column, shared, sums);
 
     c += matrix[0] + blockIdx.y * part_c;
+    if (bias) bias += matrix[3];
 #pragma unroll
     for (int i = 0; i < EACH; ++i)
 #pragma unroll
@@ -81,13 +82,13 @@ multiply_large(const Layout batch, const real* a, index_t a_row, index_t a_colum
     multiply<LARGE>(batch, a, a_row, a_column, b, b_row, b_column, c, c_row, c_column, bias, M, N, K, part_k, part_c, shared);
 }
 
-// c = the sum over `parts` of parts[part], plus bias of the innermost axis: a thread an element. c may lie in any way.
+// c = the sum over `parts` of partial[part], plus the bias: a thread an element. c may lie in any way, the bias be broadcast.
 extern "C" __global__ void __launch_bounds__(THREADS)
-add_parts(const Layout layout, real* c, const real* partial, int parts, const real* bias, index_t N, index_t n) {
-    index_t i = static_cast<index_t>(blockIdx.x) * THREADS + threadIdx.x, at[2];
+add_parts(const Layout layout, real* c, const real* partial, int parts, const real* bias, index_t n) {
+    index_t i = static_cast<index_t>(blockIdx.x) * THREADS + threadIdx.x, at[3];
     if (i >= n) return;
     places(layout, i, at);
     real sum = 0;
     for (int part = 0; part < parts; ++part) sum += partial[part * n + at[1]];
-    c[at[0]] = bias ? sum + bias[at[1] % N] : sum;
+    c[at[0]] = bias ? sum + bias[at[2]] : sum;
 }

@@ -1,0 +1,49 @@
+"""The ways to compute a convolution on the GPU, and which one is taken: the table of algorithms.py, for the device.
+
+Every algorithm is a module with
+
+    NAME
+    forward(x, w, bias, geometry)    input_grad(dy, w, x_shape, geometry)    weight_grad(dy, x, w_shape, geometry)
+    cost(form, n, geometry, dtype)   a model of its seconds (cuda_model.py); math.inf for what it cannot do
+    scratch(form, n, geometry)       elements of memory besides arguments and result
+
+The cheapest by that model is taken, a function of shape and dtype alone. `algorithm=` overrules the model for a call, TINYCNN_CONV_CUDA=winograd in the environment
+for a process (it yields where that algorithm cannot do the problem). Those that round their factors to fewer bits are taken only if asked for by name.
+"""
+import os
+from functools import cache, lru_cache
+from importlib import import_module
+from math import inf
+
+from .sizes import sizes
+
+#           name            module           taken only if asked for
+ALGORITHMS = {
+    "im2col": ("cuda_im2col", False),
+}
+
+
+@cache
+def algorithm_module(name):
+    """The module that implements the algorithm called `name`."""
+    if name not in ALGORITHMS:
+        raise ValueError(f"convolution: unknown algorithm {name!r} for CUDA: there are {', '.join(ALGORITHMS)}")
+    return import_module(f".{ALGORITHMS[name][0]}", __package__)
+
+
+def choose(form, x_shape, w_shape, geometry, dtype, algorithm=None):
+    """The module that computes `form`."""
+    return algorithm_module(_choose(form, tuple(x_shape), tuple(w_shape), geometry, dtype, algorithm, os.environ.get("TINYCNN_CONV_CUDA")))
+
+
+@lru_cache(maxsize=4096)
+def _choose(form, x_shape, w_shape, geometry, dtype, algorithm, preferred):
+    """The name of the algorithm: the one asked for, the one preferred if it can, or the cheapest."""
+    n = sizes(x_shape, w_shape, geometry)
+    if algorithm is not None:
+        if algorithm_module(algorithm).cost(form, n, geometry, dtype) == inf:
+            raise ValueError(f"convolution: the algorithm {algorithm!r} cannot do the {form} of {n} with {geometry} in {dtype}")
+        return algorithm
+    if preferred and algorithm_module(preferred).cost(form, n, geometry, dtype) < inf:
+        return preferred
+    return min((name for name, (_, asked) in ALGORITHMS.items() if not asked), key=lambda name: algorithm_module(name).cost(form, n, geometry, dtype))

@@ -1,0 +1,102 @@
+"""Convolution on the GPU as a matrix product with the unfolded image (im2col.py has the idea): kernels/unfold and kernels/matmul, in turn, over parts of the batch.
+
+In these terms, for each image and group, with U (C/G*R*S, P*Q) the unfolded image:
+
+    forward      Y  = W @ U            input_grad   dU = W^T @ dY, folded            weight_grad  dW = sum over images of dY @ U^T
+
+The column buffer holds as many images as fit into COLUMNS elements, or, where not even one does, a part of its positions or channels. A 1x1 convolution is a matrix
+product as it stands.
+
+**Napkin.** 2*N*K*P*Q*(C/G)*R*S FLOPs; U is written once and read about once: 8*N*C*R*S*P*Q bytes, that is K/4 FLOPs a byte. At 60 TFLOP/s and 3 TB/s the two take the
+same time for K = 80; narrow layers are bound by the buffer, and are what implicit.cu is for. Works on contiguous arrays (N, C, H, W), and makes them.
+"""
+
+from ..cuda import contiguous, empty
+from ..elementwise.cuda import add_, copy_
+from ..matmul.cuda import multiply
+from ..unfold.cuda import fold, unfold
+from .cuda_model import seconds
+from .sizes import sizes
+
+NAME = "im2col"
+COLUMNS = 64 << 20  # elements of the column buffer, at most (but for one channel of an image)
+
+
+def cost(form, n, geometry, dtype):
+    """The matrix product, and the columns written and read."""
+    moved = 2 * scratch(form, n, geometry, bounded=False) + n.N * (n.C * n.H * n.W + n.K * n.P * n.Q) + n.K * n.C // n.G * n.R * n.S
+    return seconds(n.flops, moved * dtype.itemsize, dtype, launches=4)
+
+
+def scratch(form, n, geometry, bounded=True):
+    """Elements of the column buffer."""
+    if is_product(n, geometry) and form != "weight_grad":
+        return 0
+    elements = n.N * n.C * n.R * n.S * n.P * n.Q
+    return min(COLUMNS, elements) if bounded else elements
+
+
+def is_product(n, geometry):
+    """Whether the image is its own unfolding."""
+    return (n.R, n.S) == (1, 1) == geometry.stride and geometry.padding == (0, 0)
+
+
+def parts(N, image, length):
+    """[(images, part)]: slices of the batch and of an axis of `length`, so that the columns of each (`image` elements for a whole image) fit into the buffer."""
+    images = max(1, min(N, COLUMNS // max(1, image)))
+    part = length if image <= COLUMNS else max(1, length * COLUMNS // image)
+    return [(slice(i, min(N, i + images)), slice(j, min(length, j + part))) for i in range(0, N, images) for j in range(0, length, part)]
+
+
+def forward(x, w, bias, geometry):
+    """y (N, K, P, Q) from x (N, C, H, W), w (K, C/groups, R, S) and bias (K,) or None."""
+    n, window = sizes(x.shape, w.shape, geometry), geometry.window(w.shape[2:])
+    G, CRS, PQ = n.G, n.C // n.G * n.R * n.S, n.P * n.Q
+    x, y = contiguous(x), empty((n.N, n.K, n.P, n.Q), x.dtype)
+    W, Y = contiguous(w).reshape(G, n.K // G, CRS), y.reshape(n.N, G, n.K // G, PQ)
+    bias = None if bias is None else contiguous(bias).reshape(G, n.K // G)
+    for images, positions in parts(n.N, 0 if is_product(n, geometry) else n.C * n.R * n.S * PQ, PQ):
+        count, part = images.stop - images.start, positions.stop - positions.start
+        if is_product(n, geometry):
+            U = x
+        else:
+            U = empty((count, G * CRS, part), x.dtype)
+            unfold(x[images], U, window, positions.start)
+        U, out = U.reshape(count, G, CRS, part), Y[images, :, :, positions]
+        multiply(U.transpose(0, 1, 3, 2), W.transpose(0, 2, 1), out.transpose(0, 1, 3, 2), bias)  # Y^T = U^T @ W^T: a bias is added to columns
+    return y
+
+
+def input_grad(dy, w, x_shape, geometry):
+    """dx (N, C, H, W) from dy (N, K, P, Q) and w."""
+    n, window = sizes(x_shape, w.shape, geometry), geometry.window(w.shape[2:])
+    G, C, RS, PQ = n.G, n.C // n.G, n.R * n.S, n.P * n.Q
+    dx, W, dY = empty(x_shape, dy.dtype), contiguous(w).reshape(G, n.K // G, C, RS), contiguous(dy).reshape(n.N, G, n.K // G, PQ)
+    if is_product(n, geometry):
+        multiply(W[..., 0].transpose(0, 2, 1), dY, dx.reshape(n.N, G, C, PQ))
+        return dx
+    for images, channels in parts(n.N, n.C * RS * PQ, C):
+        count, part = images.stop - images.start, channels.stop - channels.start
+        U = empty((count, G, part * RS, PQ), dy.dtype)
+        multiply(W[:, :, channels].reshape(G, n.K // G, part * RS).transpose(0, 2, 1), dY[images], U)
+        fold(U.reshape(count * G, part * RS, PQ), dx[images].reshape(count * G, C, n.H, n.W)[:, channels], window)
+    return dx
+
+
+def weight_grad(dy, x, w_shape, geometry):
+    """dw (K, C/groups, R, S) from dy (N, K, P, Q) and x: one product for each part, whose sum runs over all its images and positions."""
+    n, window = sizes(x.shape, w_shape, geometry), geometry.window(w_shape[2:])
+    G, CRS, PQ = n.G, n.C // n.G * n.R * n.S, n.P * n.Q
+    x, dy = contiguous(x), contiguous(dy).reshape(n.N, n.K, PQ)
+    dw = None
+    for images, positions in parts(n.N, n.C * n.R * n.S * PQ, PQ) or [(slice(0, 0), slice(0, 0))]:
+        count, part = images.stop - images.start, positions.stop - positions.start
+        U, dY = empty((G * CRS, count, part), x.dtype), empty((n.K, count, part), x.dtype)
+        unfold(x[images], U.transpose(1, 0, 2), window, positions.start)
+        copy_(dY.transpose(1, 0, 2), dy[images, :, positions])
+        product = multiply(dY.reshape(G, n.K // G, count * part), U.reshape(G, CRS, count * part).transpose(0, 2, 1), empty((G, n.K // G, CRS), x.dtype))
+        if dw is None:
+            dw = product
+        else:
+            add_(dw, product)
+    return dw.reshape(w_shape)

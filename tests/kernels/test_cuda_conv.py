@@ -1,0 +1,91 @@
+"""Every CUDA algorithm for convolution against the reference: the cases of the CPU's tests, both precisions, both memory orders."""
+from math import inf
+
+import numpy as np
+import pytest
+from conv_cases import CASES, draw
+from cuda_device import kernels_of, needs_simulator
+from kernel_checks import DTYPES, layouts
+from tolerance import close
+
+from tinycnn.kernels import backend
+from tinycnn.kernels.conv import cuda_algorithms, cuda_im2col
+from tinycnn.kernels.conv.geometry import Geometry
+from tinycnn.kernels.conv.sizes import sizes
+from tinycnn.kernels.layout import from_nhwc, nhwc
+from tinycnn.kernels.window import Window
+
+pytestmark = needs_simulator
+reference = backend("reference").conv
+cuda, unfold = kernels_of("cuda").conv, kernels_of("cuda").unfold
+EXACT = [name for name, (_, asked) in cuda_algorithms.ALGORITHMS.items() if not asked]
+
+
+def last(array):
+    """The same array, lying channels-last."""
+    return from_nhwc(np.ascontiguousarray(nhwc(array)))
+
+
+def check(x, w, bias, dy, geometry, order=lambda array: array, **options):
+    """All three forms against the reference in float64."""
+    wide = [None if array is None else array.astype(np.float64) for array in (x, w, bias, dy)]
+    close(cuda.forward(order(x), w, bias, geometry, **options), reference.forward(*wide[:3], geometry), w[0].size)
+    close(cuda.input_grad(order(dy), w, x.shape, geometry, **options), reference.input_grad(wide[3], wide[1], x.shape, geometry), w[:, 0].size)
+    close(cuda.weight_grad(order(dy), order(x), w.shape, geometry, **options), reference.weight_grad(wide[3], wide[0], w.shape, geometry), dy[:, 0].size)
+
+
+def only_what_it_can(algorithm, x, w, geometry):
+    n = sizes(x.shape, w.shape, geometry)
+    if any(cuda_algorithms.algorithm_module(algorithm).cost(form, n, geometry, x.dtype) == inf for form in ("forward", "input_grad", "weight_grad")):
+        pytest.skip(f"{algorithm} is not for this")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("algorithm", EXACT)
+def test_against_the_reference(algorithm, case, dtype):
+    """Kills: any extent, stride, padding, dilation or group taken for another; an edge of the image read from its neighbour; inputs that no filter reached."""
+    x, w, bias, dy, geometry = draw(case, dtype)
+    only_what_it_can(algorithm, x, w, geometry)
+    check(x, w, bias, dy, geometry, algorithm=algorithm)
+
+
+@pytest.mark.parametrize("case", ["plain", "groups", "first layer", "nothing symmetric"])
+@pytest.mark.parametrize("algorithm", EXACT)
+def test_channels_last(algorithm, case):
+    """Kills: one memory order taken for the other."""
+    x, w, bias, dy, geometry = draw(case, np.float32)
+    only_what_it_can(algorithm, x, w, geometry)
+    check(x, w, bias, dy, geometry, last, algorithm=algorithm)
+
+
+@pytest.mark.parametrize("algorithm", EXACT)
+def test_any_layout(algorithm):
+    """Kills: views read as if they were contiguous; a bias that is needed."""
+    x, w, _, dy, geometry = draw("plain", np.float32)
+    for X, W, dY in zip(layouts(x), layouts(w), layouts(dy)):
+        check(X, W, None, dY, geometry, algorithm=algorithm)
+
+
+def test_a_small_column_buffer(monkeypatch):
+    """Kills: parts of the batch, of the positions or of the channels that overlap, are left out, or go to the wrong place."""
+    for elements in (1000, 300, 50):
+        monkeypatch.setattr(cuda_im2col, "COLUMNS", elements)
+        for case in ("plain", "groups", "nothing symmetric"):
+            check(*draw(case, np.float64), algorithm="im2col")
+
+
+def test_unfolding():
+    """Kills: taps in another order; a copy that is not added; an edge that repeats."""
+    x, window = np.arange(2 * 3 * 7 * 6, dtype=np.float32).reshape(2, 3, 7, 6), Window((3, 2), (2, 1), (1, 2), (1, 3))
+    columns = backend("reference").unfold.im2col(x, window)
+    np.testing.assert_array_equal(unfold.im2col(x, window), columns)
+    np.testing.assert_array_equal(unfold.col2im(columns, x.shape, window), backend("reference").unfold.col2im(columns, x.shape, window))
+
+
+def test_who_overrules_the_model(monkeypatch):
+    shapes = (2, 3, 7, 6), (4, 3, 3, 3), Geometry(), np.dtype(np.float32)
+    with pytest.raises(ValueError, match="unknown algorithm 'direct' for CUDA: there are im2col"):
+        cuda_algorithms.choose("forward", *shapes, "direct")
+    monkeypatch.setenv("TINYCNN_CONV_CUDA", "im2col")
+    assert cuda_algorithms.choose("forward", *shapes) is cuda_im2col
