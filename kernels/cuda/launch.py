@@ -73,7 +73,7 @@ def _array(argument):
 
 def _extent(x):
     """Elements from the lowest to the highest in memory, gaps included."""
-    return x.size if x.flags.c_contiguous else 1 + sum((length - 1) * abs(step) for length, step in zip(x.shape, x.strides)) // x.itemsize
+    return x.size if x.flags.c_contiguous or not x.size else 1 + sum((length - 1) * abs(step) for length, step in zip(x.shape, x.strides)) // x.itemsize
 
 
 def _check_size(kernel, grid, block):

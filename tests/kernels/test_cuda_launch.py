@@ -1,4 +1,6 @@
 """The launcher, the stand-in for CuPy and the simulator: what is read from a source, what is checked at a launch, what is found while kernels run."""
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from cuda_device import needs_simulator
@@ -56,6 +58,8 @@ extern "C" __global__ void through_shared(const float* x, float* y) {  // 4 floa
     __syncthreads();
     for (int k = 0; k < 4; ++k) y[4 * threadIdx.x + k] = s[(4 * threadIdx.x + k + 4) % 256];
 }
+struct Pair { int a, b; real c; };
+extern "C" __global__ void with_pair(const Pair p, index_t n, real* y) { y[0] = p.a - p.b * p.c + n; }
 """
 
 
@@ -121,6 +125,31 @@ def test_arguments_are_checked(file, xp, change, kind, message):
     change(arguments)
     with pytest.raises(kind, match=message):
         launch(file, "scale", 1, 32, *arguments, real=np.float32)
+
+
+class Pair(NamedTuple):
+    a: int
+    b: int
+    c: float
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_structs(file, xp, dtype):
+    """Kills: fields in another order or width; a struct of other fields; a number that does not fit."""
+    y = cuda.empty((1,), dtype)
+    launch(file, "with_pair", 1, 1, Pair(7, 2, 0.5), 100, y, real=dtype)
+    assert y.item() == 106
+    with pytest.raises(TypeError, match="`const Pair p` must come from a NamedTuple with the fields a, b, c, got tuple"):
+        launch(file, "with_pair", 1, 1, (7, 2, 0.5), 100, y, real=dtype)
+    with pytest.raises(ValueError, match="b of argument `const Pair p` is 4294967296, which a int32 cannot hold"):
+        launch(file, "with_pair", 1, 1, Pair(7, 1 << 32, 0.5), 100, y, real=dtype)
+
+
+def test_elements_far_apart_are_counted_in_64_bits(xp):
+    """Kills: an index_t for the elements of a view, in place of the memory that it spans."""
+    from tinycnn.kernels.cuda.launch import _extent
+    x = xp.empty((4, 6), np.float32)
+    assert [_extent(view) for view in (x, x.T, x[:, ::5], x[::-2, 1:2], x[:0, ::2])] == [24, 24, 24, 13, 0]
 
 
 @pytest.mark.parametrize("options, kind, message", [
