@@ -153,6 +153,11 @@ class Tensor:
 
     # ---- its place in the graph
 
+    def graph(self, gradient=None):
+        """The recorded operations that lead to this tensor, to look at: a page that folds by module, or in a notebook a drawing. See tools/recorded.py."""
+        from .tools.recorded import recorded
+        return recorded(self, gradient)
+
     def detach(self):
         """The same memory outside the graph."""
         alias = Tensor(self.array, self.device)

@@ -28,6 +28,9 @@ class _Recording(threading.local):
     on = True
     branches = None  # who is told which way operations went, if anybody wants to know (branches.py)
 
+    def __init__(self):
+        self.modules = []  # that are being called, outermost first
+
 
 recording = _Recording()  # per thread: whether operations leave nodes behind
 
@@ -239,6 +242,7 @@ def _record(ctx, args, outputs):
     ctx.edges = [_edge(arg, ctx) if needed else None for arg, needed in zip(args, ctx.needs_input_grad)]
     ctx.sequence = next(_sequence)
     ctx.device = outputs[0].device
+    ctx.made_in = (recording.modules[0], recording.modules[-1]) if recording.modules else None  # for Tensor.graph(): the outermost module and the innermost
     ctx.outputs = [(out.array.shape, out.array.dtype) for out in outputs]
     ctx._saved = [None if tensor is None else _put_away(tensor, outputs) for tensor in ctx._saved]
     for i, out in enumerate(outputs):

@@ -11,6 +11,7 @@ dictionary of all paths (state.py). Hooks see what goes in and out of a module (
 """
 import numpy as np
 
+from ..autograd.function import recording
 from ..device import Device
 from ..device import device as find_device
 from ..tensor import Handle, Tensor, float32, float64
@@ -35,9 +36,13 @@ class Module:
     def __call__(self, *inputs, **options):
         if "_modules" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}: its __init__ does not call super().__init__()")
-        if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks:
-            return hooks.call(self, inputs, options)
-        return self.forward(*inputs, **options)
+        recording.modules.append(self)
+        try:
+            if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks:
+                return hooks.call(self, inputs, options)
+            return self.forward(*inputs, **options)
+        finally:
+            recording.modules.pop()
 
     # ---- attributes: parameters, buffers and modules live in their dictionaries, the rest in the object
 

@@ -20,10 +20,14 @@ EXPORT = re.compile(r"^export (?:class|const|function) (\w+)", re.MULTILINE)
 
 def write(path, page):
     """Write a page: what the modules beside this one give, see `render`. Returns the path."""
+    return put(path, render(page))
+
+
+def put(path, text):
+    """Write the text of a page, whole or not at all. Returns the path."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"explain: there is no folder {str(path.parent)!r} to write {path.name!r} to")
-    text = render(page)
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
     return path
@@ -42,16 +46,25 @@ def render(page):
     path, first, source = page["source"]
     parts = {
         "title": html.escape(page["title"]), "formula": page["formula"], "facts": _facts(*page["facts"]), "path": html.escape(path), "source": _numbered(source, first),
-        "version": __version__, "origin": html.escape(page.get("origin", "")), "style": (FOLDER / "style.css").read_text(encoding="utf-8"), "script": script(),
+        "version": __version__, "origin": html.escape(page.get("origin", "")), "style": style("style.css"), "script": script(),
         "data": json.dumps({key: value for key, value in page.items() if key not in ("formula", "facts", "source", "origin")}).replace("<", "\\u003c"),
     }
-    template = (FOLDER / "template.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+    return filled("template.html", parts)
+
+
+def filled(template, parts):
+    """A template with {{name}} replaced by parts["name"]."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], (FOLDER / template).read_text(encoding="utf-8"))
 
 
 def pack(array):
     """An array for a page: its shape, and its numbers as float32 in base64."""
     return {"shape": list(array.shape), "base64": base64.b64encode(np.ascontiguousarray(array, "<f4")).decode()}
+
+
+def style(*names):
+    """Style sheets, one after the other."""
+    return "".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
 
 
 def script(name="start", done=None):
