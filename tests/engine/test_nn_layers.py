@@ -8,47 +8,45 @@ from tolerance import close
 
 import tinycnn
 from tinycnn import nn
+from tinycnn.checker.cases import layers
 from tinycnn.nn import functional as F
 
-IMAGE = (2, 4, 7, 6)
-# layer of the module m.nn, input shape, what it must compute
-LAYERS = {
-    "Linear": (lambda n: n.Linear(6, 3), (2, 5, 6), lambda l, x: F.linear(x, l.weight, l.bias)),
-    "Linear, no bias": (lambda n: n.Linear(6, 3, bias=False), (2, 6), lambda l, x: F.linear(x, l.weight)),
-    "Conv2d": (lambda n: n.Conv2d(4, 6, (3, 2), (2, 1), (1, 0), 2, 2, False), IMAGE,
-               lambda l, x: F.conv2d(x, l.weight, None, (2, 1), (1, 0), (2, 2), 2)),
-    "Conv2d, same": (lambda n: n.Conv2d(4, 2, 4, padding="same", dilation=(1, 2)), IMAGE,
-                     lambda l, x: F.conv2d(x, l.weight, l.bias, padding="same", dilation=(1, 2))),
-    "Conv2d, valid": (lambda n: n.Conv2d(4, 2, 3, padding="valid"), IMAGE, lambda l, x: F.conv2d(x, l.weight, l.bias)),
-    "ConvTranspose2d": (lambda n: n.ConvTranspose2d(4, 6, 3, (2, 3), 1, (1, 2), 2, True, 2), IMAGE,
-                        lambda l, x: F.conv_transpose2d(x, l.weight, l.bias, (2, 3), 1, (1, 2), 2, 2)),
-    "MaxPool2d": (lambda n: n.MaxPool2d(3, 2, 1, 1, ceil_mode=True), IMAGE, lambda l, x: F.max_pool2d(x, 3, 2, 1, 1, True)),
-    "MaxPool2d, no stride": (lambda n: n.MaxPool2d((3, 2), dilation=(1, 2)), IMAGE, lambda l, x: F.max_pool2d(x, (3, 2), dilation=(1, 2))),
-    "AvgPool2d": (lambda n: n.AvgPool2d(3, 2, 1, True, False), IMAGE, lambda l, x: F.avg_pool2d(x, 3, 2, 1, True, False)),
-    "AvgPool2d, divisor": (lambda n: n.AvgPool2d(2, divisor_override=3), IMAGE, lambda l, x: F.avg_pool2d(x, 2, divisor_override=3)),
-    "AdaptiveAvgPool2d": (lambda n: n.AdaptiveAvgPool2d((None, 4)), IMAGE, lambda l, x: F.adaptive_avg_pool2d(x, (7, 4))),
-    "AdaptiveMaxPool2d": (lambda n: n.AdaptiveMaxPool2d((5, 3)), IMAGE, lambda l, x: F.adaptive_max_pool2d(x, (5, 3))),
-    "BatchNorm1d": (lambda n: n.BatchNorm1d(6, 1e-3), (5, 6), lambda l, x: F.batch_norm(x, None, None, l.weight, l.bias, True, eps=1e-3)),
-    "BatchNorm1d of lines": (lambda n: n.BatchNorm1d(3, affine=False), (2, 3, 4), lambda l, x: F.batch_norm(x, None, None, training=True)),
-    "BatchNorm2d": (lambda n: n.BatchNorm2d(4), IMAGE, lambda l, x: F.batch_norm(x, None, None, l.weight, l.bias, True)),
-    "LocalResponseNorm": (lambda n: n.LocalResponseNorm(3, 0.5, 0.6, 2.0), IMAGE, lambda l, x: F.local_response_norm(x, 3, 0.5, 0.6, 2.0)),
-    "ReLU": (lambda n: n.ReLU(), IMAGE, lambda l, x: F.relu(x)),
-    "ReLU in place": (lambda n: n.ReLU(inplace=True), IMAGE, lambda l, x: F.relu(x)),
-    "Tanh": (lambda n: n.Tanh(), IMAGE, lambda l, x: x.tanh()),
-    "Sigmoid": (lambda n: n.Sigmoid(), IMAGE, lambda l, x: x.sigmoid()),
-    "Softmax": (lambda n: n.Softmax(dim=1), IMAGE, lambda l, x: F.softmax(x, 1)),
-    "LogSoftmax": (lambda n: n.LogSoftmax(-1), IMAGE, lambda l, x: F.log_softmax(x, 3)),
-    "Flatten": (lambda n: n.Flatten(), IMAGE, lambda l, x: x.reshape(2, 4 * 7 * 6)),
-    "Flatten, two": (lambda n: n.Flatten(0, 1), IMAGE, lambda l, x: x.reshape(8, 7, 6)),
-    "Unflatten": (lambda n: n.Unflatten(1, (2, 2)), IMAGE, lambda l, x: x.reshape(2, 2, 2, 7, 6)),
-    "Identity": (lambda n: n.Identity(3, unused=True), IMAGE, lambda l, x: x),
-    "Unfold": (lambda n: n.Unfold(3, 2, 1, 2), IMAGE, lambda l, x: F.unfold(x, 3, dilation=2, padding=1, stride=2)),
-    "Fold": (lambda n: n.Fold((4, 3), 2, stride=1), (2, 8, 6), lambda l, x: F.fold(x, (4, 3), 2)),
-    "ConstantPad2d": (lambda n: n.ConstantPad2d((1, 2, 0, -1), 3.5), IMAGE, lambda l, x: F.pad(x, (1, 2, 0, -1), value=3.5)),
-    "ZeroPad2d": (lambda n: n.ZeroPad2d(2), IMAGE, lambda l, x: F.pad(x, (2, 2, 2, 2))),
-    "Dropout, evaluation": (lambda n: n.Dropout(0.4).eval(), IMAGE, lambda l, x: x),
-    "Dropout2d, evaluation": (lambda n: n.Dropout2d(0.4, inplace=True).eval(), IMAGE, lambda l, x: x),
+# what each layer of the checker's table must compute
+OPERATIONS = {
+    "Linear": lambda l, x: F.linear(x, l.weight, l.bias),
+    "Linear, no bias": lambda l, x: F.linear(x, l.weight),
+    "Conv2d": lambda l, x: F.conv2d(x, l.weight, None, (2, 1), (1, 0), (2, 2), 2),
+    "Conv2d, same": lambda l, x: F.conv2d(x, l.weight, l.bias, padding="same", dilation=(1, 2)),
+    "Conv2d, valid": lambda l, x: F.conv2d(x, l.weight, l.bias),
+    "ConvTranspose2d": lambda l, x: F.conv_transpose2d(x, l.weight, l.bias, (2, 3), 1, (1, 2), 2, 2),
+    "MaxPool2d": lambda l, x: F.max_pool2d(x, 3, 2, 1, 1, True),
+    "MaxPool2d, no stride": lambda l, x: F.max_pool2d(x, (3, 2), dilation=(1, 2)),
+    "AvgPool2d": lambda l, x: F.avg_pool2d(x, 3, 2, 1, True, False),
+    "AvgPool2d, divisor": lambda l, x: F.avg_pool2d(x, 2, divisor_override=3),
+    "AdaptiveAvgPool2d": lambda l, x: F.adaptive_avg_pool2d(x, (7, 4)),
+    "AdaptiveMaxPool2d": lambda l, x: F.adaptive_max_pool2d(x, (5, 3)),
+    "BatchNorm1d": lambda l, x: F.batch_norm(x, None, None, l.weight, l.bias, True, eps=1e-3),
+    "BatchNorm1d of lines": lambda l, x: F.batch_norm(x, None, None, training=True),
+    "BatchNorm2d": lambda l, x: F.batch_norm(x, None, None, l.weight, l.bias, True),
+    "LocalResponseNorm": lambda l, x: F.local_response_norm(x, 3, 0.5, 0.6, 2.0),
+    "ReLU": lambda l, x: F.relu(x),
+    "ReLU in place": lambda l, x: F.relu(x),
+    "Tanh": lambda l, x: x.tanh(),
+    "Sigmoid": lambda l, x: x.sigmoid(),
+    "Softmax": lambda l, x: F.softmax(x, 1),
+    "LogSoftmax": lambda l, x: F.log_softmax(x, 3),
+    "Flatten": lambda l, x: x.reshape(2, 4 * 7 * 6),
+    "Flatten, two": lambda l, x: x.reshape(8, 7, 6),
+    "Unflatten": lambda l, x: x.reshape(2, 2, 2, 7, 6),
+    "Identity": lambda l, x: x,
+    "Unfold": lambda l, x: F.unfold(x, 3, dilation=2, padding=1, stride=2),
+    "Fold": lambda l, x: F.fold(x, (4, 3), 2),
+    "ConstantPad2d": lambda l, x: F.pad(x, (1, 2, 0, -1), value=3.5),
+    "ZeroPad2d": lambda l, x: F.pad(x, (2, 2, 2, 2)),
+    "Dropout, evaluation": lambda l, x: x,
+    "Dropout2d, evaluation": lambda l, x: x,
 }
+LAYERS = {name: (*layers.LAYERS[name], operation) for name, operation in OPERATIONS.items()}
 LOSSES = {
     "CrossEntropyLoss": lambda n, w: n.CrossEntropyLoss(w, ignore_index=1, reduction="sum", label_smoothing=0.2),
     "NLLLoss": lambda n, w: n.NLLLoss(w, ignore_index=1, reduction="none"),
@@ -189,7 +187,7 @@ def test_scaled_tanh_keeps_one():
 
 def test_lrn_convention_of_the_paper():
     """Kills: the option that does not arrive."""
-    x = tinycnn.tensor(numbers(IMAGE))
+    x = tinycnn.tensor(numbers(layers.IMAGE))
     paper = nn.LocalResponseNorm(5, 1e-2, alpha_convention="paper")
     np.testing.assert_array_equal(paper(x).numpy(), nn.LocalResponseNorm(5, 5e-2)(x).numpy())
     assert repr(paper) == "LocalResponseNorm(5, alpha=0.01, beta=0.75, k=1.0, alpha_convention='paper')"
@@ -197,7 +195,7 @@ def test_lrn_convention_of_the_paper():
 
 def test_pooling_with_indices():
     """Kills: return_indices in the place of ceil_mode, where PyTorch's layer and function differ."""
-    x = tinycnn.tensor(numbers(IMAGE))
+    x = tinycnn.tensor(numbers(layers.IMAGE))
     for layer in (nn.MaxPool2d(3, 2, 1, 1, True), nn.AdaptiveMaxPool2d(3, True)):
         y, indices = layer(x)
         np.testing.assert_array_equal(x.flatten(2).gather(2, indices.flatten(2)).numpy(), y.flatten(2).numpy())

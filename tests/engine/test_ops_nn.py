@@ -1,4 +1,4 @@
-"""Every operation of networks: right against PyTorch (stored and live) and against finite differences, in value and in first and second derivatives."""
+"""Every operation of networks: right against PyTorch, stored and live, in value and in first and second derivatives. (Finite differences: test_gradients.py.)"""
 from pathlib import Path
 
 import numpy as np
@@ -39,18 +39,6 @@ def test_values_and_derivatives_are_those_of_live_pytorch(case):
     expected = derivatives(torch, case, lambda array: torch.tensor(array, requires_grad=True))
     for mine, theirs in zip(derivatives(tinycnn, case, leaf), expected):
         close(mine, theirs, length=TERMS)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_first_and_second_derivatives(case):
-    """Against finite differences, in every element. Kills: a backward that computes on arrays and so is constant to the second derivative; a formula that holds only
-    for the cotangent of the vectors."""
-    tensors = [leaf(array) for array in inputs(case)]
-
-    def function(*args):
-        return CASES[case][0](tinycnn, *args)
-    assert gradcheck(function, tensors)
-    assert gradgradcheck(function, tensors)
 
 
 LINEAR = {

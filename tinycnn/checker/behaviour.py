@@ -101,7 +101,7 @@ def nonlinear(subject, pull, u, first, good):
     for k in good:
         noise = 1e-11 * size / size_of(subject.arrays[k])  # a gradient that is zero but for rounding
         close = functools.partial(alike, least=noise)
-        if close(doubled[k], first[k]) and np.max(np.abs(first[k])) > noise and close(negated[k], first[k]):
+        if close(doubled[k], first[k]) and np.max(np.abs(first[k]), initial=0) > noise and close(negated[k], first[k]):
             found[k] = Finding("ignores dy", "twice the dy gives the same gradient", "the backward computes the gradient of the sum of the outputs; by the chain rule it "
                                "must be multiplied by dy, the gradient that arrives", subject.names[k])
         elif close(doubled[k], 2 * first[k]) and not (close(negated[k], -first[k]) and close(summed[k], first[k] + other[k])):

@@ -127,11 +127,10 @@ class Check:
         directions = self.directions(group)
         slope = measure(self.subject, self.arrays, self.here, None, directions, 1.0, self.wanted)
         verdict, digits = self.judge(directions, slope)
-        crossed = [step for step in slope.steps if not step.same]
         if verdict == UNKNOWN and slope.kinked.any() and self.mode == "fast":
             verdict = self.beside(group, slope)
-        elif crossed and verdict == RIGHT:
-            what = kinks.describe(self.here, crossed[-1], slope, self.here.outputs)
+        elif slope.crossed and verdict == RIGHT:
+            what = kinks.describe(self.here, slope.crossed[-1], slope, self.here.outputs)
             self.report.kinks.append(Kink(self.report.inputs[group[0]].name, (), what, f"nobody changes sides within h = {slope.steps[-1].h:.0e}, and there it is right"))
         for k in group:
             result = self.report.inputs[k]
@@ -210,7 +209,7 @@ class Check:
             value = np.where(slope.kinked, 0, slope.value)
             measured[:, c], error[:, c] = (value, slope.error) if identity else (U @ value, np.abs(U) @ slope.error)
             kinked[:, c] = slope.kinked if identity else slope.kinked.any()
-            if slope.kinked.any() or not all(step.same for step in slope.steps):
+            if slope.kinked.any() or slope.crossed:
                 slopes[c] = slope
         parts = self.evidence(k, columns, backward, measured, error, kinked > 0, identity)
         self.fill_in(k, columns, parts)

@@ -37,6 +37,7 @@ class Slope(NamedTuple):
     step: np.ndarray  # the h that was chosen
     kinked: np.ndarray  # where the slope jumps at t = 0, so that no value is right
     steps: list  # every Step that was tried, the largest h first
+    crossed: list  # those, no larger than usual, within which somebody changed sides
 
 
 def rms(a):
@@ -74,8 +75,8 @@ def slope(line, here, size=1.0, eps=2.2e-16, wanted=1e-6, complex_line=None):
         value, error, step = choose(smooth if len(smooth) > 1 else steps, y, eps)
         if complex_line is not None:
             value, error = refine(complex_line, value, error)
-    kinked = stays([s for s in steps if s.h <= 1.01e-4 * size], floor, noise) & (len(steps) > 2)
-    return Slope(value, error, step, kinked, steps)
+    near = [s for s in steps if s.h <= 1.01 * USUAL[0] * size]
+    return Slope(value, error, step, stays(near, floor, noise) & (len(steps) > 2), steps, [s for s in near if not s.same])
 
 
 def measure(line, here, y, h):

@@ -27,9 +27,8 @@ def settle(check, k, columns, slopes):
         elif verdict == reporting.UNKNOWN and result.verdict == reporting.RIGHT:
             result.verdict, result.reason = verdict, f"{len(on)} elements sit on kinks, and so does every point nearby that was tried"
     for c, slope in slopes.items():
-        crossed = [step for step in slope.steps if not step.same] or slope.steps
         place = tuple(int(i) for i in np.unravel_index(columns[c], x.shape))
-        what = describe(check.here, crossed[-1], slope, check.here.outputs) if len(check.report.kinks) < MOST_DESCRIBED else "another"
+        what = describe(check.here, (slope.crossed or slope.steps)[-1], slope, check.here.outputs) if len(check.report.kinks) < MOST_DESCRIBED else "another"
         outcome = texts.get(c) or f"nobody changes sides within h = {slope.steps[-1].h:.0e}, where it was measured"
         check.report.kinks.append(reporting.Kink(result.name, place, what, outcome))
 

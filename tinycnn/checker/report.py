@@ -153,7 +153,7 @@ def entries(worst, name):
     """Lines of a small table."""
     yield f"{'output element':18} {name + ' element':18} {'backward says':>15} {'measured':>15}   ratio"
     for e in worst:
-        ratio = e.backward / e.measured if e.measured and np.isfinite(e.measured) else float("nan")
+        ratio = e.backward / e.measured + 0.0 if e.measured and np.isfinite(e.measured) else float("nan")  # + 0.0: no minus zero
         yield f"{place(e.output):18} {place(e.input):18} {e.backward:15.8g} {e.measured:15.8g}   {'' if np.isnan(ratio) else f'{ratio:.4g}'}"
 
 

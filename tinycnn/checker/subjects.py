@@ -114,8 +114,9 @@ class EngineSubject(Subject):
         self.draws.restore()
         args, leaves = list(self.inputs), []
         for place, array in zip(self.places, arrays):
-            args[place] = tensor(np.array(array), device=self.inputs[place].device).requires_grad_(recorded)
-            leaves.append(args[place])
+            leaf = tensor(np.array(array), device=self.inputs[place].device).requires_grad_(recorded)
+            args[place] = leaf.clone() if recorded else leaf  # not the leaf itself: the function may change its input in place
+            leaves.append(leaf)
         for (_, parameter), array in zip(self.parameters, arrays[len(self.places):]):
             parameter.array = parameter.device.xp.asarray(np.array(array))
             parameter.version[0] += 1

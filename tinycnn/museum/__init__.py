@@ -3,6 +3,6 @@
 Every file in exhibits/ follows the convention of `tinycnn gradcheck FILE` (checker/files.py): forward, a backward that is wrong, and inputs(rng), random inputs of random
 shapes. Below the line "# ---- the repair" are the family of the bug, as the checker should name it, and `repaired`, the backward as it should be.
 """
-from .collection import Exhibit, exhibit, names, rates
+from .collection import Exhibit, check_exercise, exercise, exhibit, names, rates, solution
 
-__all__ = ["Exhibit", "exhibit", "names", "rates"]
+__all__ = ["Exhibit", "check_exercise", "exercise", "exhibit", "names", "rates", "solution"]

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..checker import gradcheck
+from ..checker import files, gradcheck
 
 LINE = "# ---- the repair"
+MARK = "# exhibit: "
 
 
 class Exhibit(NamedTuple):
@@ -45,6 +46,34 @@ def exhibit(name):
     story, _, source = text.rpartition("\n\n")
     code = Path(module.__file__).read_text().partition(LINE)[0].rstrip() + "\n"
     return Exhibit(name, title, story, source, module.FAMILY, module.forward, module.backward, module.repaired, module.inputs, getattr(module, "CACHE", False), code)
+
+
+def exercise(name):
+    """The text of a file for somebody to repair: the exhibit with its wrong backward, and without the answer."""
+    return f"{MARK}{name}\n# `tinycnn museum check FILE` says whether the backward is right by now.\n{exhibit(name).code}"
+
+
+def solution(name):
+    """The repaired backward, as text."""
+    return inspect.getsource(exhibit(name).right)
+
+
+def check_exercise(path, shapes=10):
+    """[Report] on the backward in a file made by `exercise`, with the exhibit's own forward and inputs; up to the first that is not right."""
+    text = Path(path).read_text()
+    marked = next((line for line in text.splitlines() if line.startswith(MARK)), None)
+    if marked is None:
+        raise ValueError(f"{path}: no line {MARK + 'NAME'!r} says which exhibit this is; `tinycnn museum take NAME` writes such a file")
+    here = exhibit(marked.removeprefix(MARK).strip())
+    module = files.run(Path(path))
+    if not callable(getattr(module, "backward", None)):
+        raise ValueError(f"{path}: it has no function called backward")
+    reports = []
+    for i in range(shapes):
+        reports.append(here.check(module.backward, 1000 + i))
+        if not reports[-1]:
+            break
+    return here, reports
 
 
 class Rates(NamedTuple):
