@@ -1,9 +1,12 @@
 """Random numbers, all from one seed, in two ways.
 
 `generator()` is a NumPy generator on the counter-based Philox, for initial weights and the like. `next_call()` numbers the calls of dropout: its kernel derives every
-bit from (seed, call number, index of the element), so that the mask is the same on any device, in any memory layout, on any number of threads.
+bit from (seed, call number, index of the element), so that the mask is the same on any device, in any memory layout, on any number of threads; and, where several
+processes have a part of a batch each (`part_of`), on any number of processes.
 Both are part of a checkpoint (`get_rng_state`), so that a resumed run draws what it would have drawn.
 """
+from contextlib import contextmanager
+
 import numpy as np
 
 from .device import device as find_device
@@ -17,6 +20,7 @@ class _State:
 
 
 _state = _State(0)
+_part = None  # no part of the state, since it belongs to a block of code: see part_of
 
 
 def manual_seed(seed):
@@ -40,6 +44,22 @@ def next_call():
     """(seed, number of this call): what a counter-based kernel is keyed with."""
     _state.calls += 1
     return _state.seed, _state.calls
+
+
+@contextmanager
+def part_of(dim, start, whole):
+    """Within this block tensors are parts of wholes that nobody here has: along dimension `dim` they begin at index `start` of `whole`. Dropout draws for the whole."""
+    global _part
+    before, _part = _part, (dim, start, whole)
+    try:
+        yield
+    finally:
+        _part = before
+
+
+def current_part():
+    """(dim, start, whole) within `part_of`, else None."""
+    return _part
 
 
 def get_rng_state():

@@ -13,6 +13,7 @@ from itertools import islice
 
 import numpy as np
 
+from ..distributed.shares import share
 from ..random import initial_seed
 from ..tensor import from_numpy
 from .streams import Streams, shuffled
@@ -30,18 +31,20 @@ class DataLoader:
     shuffle         another order in each epoch
     num_workers     threads that prepare batches; 0: each batch is prepared when it is asked for
     drop_last       leave out a last batch smaller than batch_size
+    part            (rank, size): of each batch, only the share of one of several processes; together theirs are the batch. Where there are fewer samples than
+                    processes, those that would get none get the batch's first
     seed            of the order and the augmentation; that of tinycnn.manual_seed if None
     prefetch_factor batches ahead, for each worker
 
     Each iteration is one epoch, numbered from 0; `set_epoch(e)` says which comes next, and `iterate(start_batch)` begins it in the middle.
     """
 
-    def __init__(self, dataset, batch_size=1, shuffle=False, *, num_workers=0, drop_last=False, transform=None, seed=None, prefetch_factor=2):
+    def __init__(self, dataset, batch_size=1, shuffle=False, *, num_workers=0, drop_last=False, transform=None, seed=None, prefetch_factor=2, part=(0, 1)):
         for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("prefetch_factor", prefetch_factor, 1)):
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"DataLoader: {name} is {value!r}; it should be an integer, at least {least}")
         self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, batch_size, shuffle, drop_last
-        self.num_workers, self.prefetch_factor = num_workers, prefetch_factor
+        self.num_workers, self.prefetch_factor, self.part = num_workers, prefetch_factor, part
         self.transform = None if transform is None else checked(transform, "DataLoader")
         self.seed = initial_seed() if seed is None else int(seed)
         self.epoch = 0
@@ -49,6 +52,10 @@ class DataLoader:
     def __len__(self):
         """Batches in an epoch."""
         return len(self.dataset) // self.batch_size if self.drop_last else -(-len(self.dataset) // self.batch_size)
+
+    def samples_in(self, batch):
+        """How many samples there are in batch number `batch`, of all processes together."""
+        return min(self.batch_size, len(self.dataset) - batch * self.batch_size)
 
     def set_epoch(self, epoch):
         """The next iteration is epoch number `epoch`."""
@@ -63,10 +70,14 @@ class DataLoader:
             raise ValueError(f"DataLoader: start_batch is {start_batch}; this loader has batches 0 to {len(self) - 1}")
         epoch, self.epoch = self.epoch, self.epoch + 1
         order = shuffled(len(self.dataset), (self.seed, epoch, ORDER)) if self.shuffle else np.arange(len(self.dataset))
-        batches = (order[b * self.batch_size:(b + 1) * self.batch_size] for b in range(start_batch, len(self)))
+        batches = (self._own_part(order[b * self.batch_size:(b + 1) * self.batch_size]) for b in range(start_batch, len(self)))
         load = partial(self._load, epoch=epoch)
         arrays = in_background(load, batches, self.num_workers, self.num_workers * self.prefetch_factor) if self.num_workers else map(load, batches)
         return ((from_numpy(images), from_numpy(labels)) for images, labels in arrays)
+
+    def _own_part(self, indices):
+        own = indices[share(len(indices), *self.part)]
+        return own if len(own) else indices[:1]
 
     def _load(self, indices, epoch):
         """The arrays (N, C, H, W) and (N,) of one batch."""

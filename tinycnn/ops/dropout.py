@@ -1,18 +1,22 @@
 """Dropout. The mask is a function of (seed, number of this call, index of the element), so nothing is stored: the backward draws the same mask again."""
 from ..autograd import Function
-from ..random import next_call
+from ..random import current_part, next_call
 from .common import floating
 
 
 class Dropout(Function):
-    """x * mask / (1 - p): linear in x and its own adjoint."""
+    """x * mask / (1 - p): linear in x and its own adjoint. part: see tinycnn.random.part_of."""
 
-    def forward(ctx, x, p, seed, call):
-        ctx.key = p, seed, call
-        return ctx.kernels.dropout.forward(x.array, *ctx.key)
+    def forward(ctx, x, p, seed, call, part):
+        ctx.key = p, seed, call, part
+        if part is None:
+            return ctx.kernels.dropout.forward(x.array, p, seed, call)
+        dim, start, whole = part
+        drawn = ctx.kernels.dropout.forward(x.device.xp.ones((*x.shape[:dim], whole, *x.shape[dim + 1:]), x.dtype), p, seed, call)
+        return ctx.kernels.elementwise.mul(x.array, drawn[(slice(None),) * dim + (slice(start, start + x.shape[dim]),)])
 
     def backward(ctx, dy):
-        return Dropout.apply(dy, *ctx.key), None, None, None
+        return Dropout.apply(dy, *ctx.key), None, None, None, None
 
 
 def dropout(x, p=0.5, training=True, inplace=False):
@@ -20,7 +24,7 @@ def dropout(x, p=0.5, training=True, inplace=False):
     x = _checked("dropout", x, p)
     if not training or p == 0:
         return x
-    y = Dropout.apply(x, float(p), *next_call())
+    y = Dropout.apply(x, float(p), *next_call(), current_part())
     return x.copy_(y) if inplace else y
 
 
@@ -32,7 +36,7 @@ def dropout2d(x, p=0.5, training=True, inplace=False):
     if not training or p == 0:
         return x
     ones = type(x)(x.device.xp.ones(x.shape[:2] + (1,) * (x.ndim - 2), x.dtype), x.device)
-    y = x * Dropout.apply(ones, float(p), *next_call())
+    y = x * Dropout.apply(ones, float(p), *next_call(), current_part())
     return x.copy_(y) if inplace else y
 
 
