@@ -29,6 +29,7 @@ setup(
         "cuda-compile": ["nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13", "nvidia-cuda-crt>=13"],  # compile the GPU's kernels without a GPU
         "bench": ["torch>=2.6", "onnxruntime>=1.20", "onnx>=1.17", "openvino>=2024.6", "MNN>=3.0", "ncnn>=1.0.20241226"],  # who we are measured against
         "browser": ["selenium>=4.20"],  # tests of the pages that `tinycnn explain` writes; needs Chromium and its driver
+        "mpi": ["mpi4py>=4.0", "mpich>=4.2"],  # several processes (tinycnn/distributed); Open MPI will do as well
         "test": ["pytest>=8.0", "pytest-xdist>=3.5"],
         "lint": ["ruff==0.17.6"],
     },

@@ -1,15 +1,18 @@
-"""What all tests share: the marker `torch`.
+"""What all tests share: the markers `torch` and `mpi`.
 
-Tests marked so compare with PyTorch and import it themselves; where it is not installed they are skipped. An unmarked test that imports PyTorch fails there, so a mark
-cannot be forgotten: the ordinary run is one without PyTorch, `pytest -m torch` in an environment with it is the rest.
+Tests marked so need PyTorch to compare with, or mpirun to start several processes; where it is not installed they are skipped. An unmarked test that imports PyTorch
+fails there, so a mark cannot be forgotten: the ordinary run is one without either, `pytest -m torch` and `pytest -m mpi` in an environment with it are the rest.
 """
 from importlib.util import find_spec
 
 import pytest
+from mpi import MPIRUN
 
 
 def pytest_collection_modifyitems(items):
-    if find_spec("torch") is None:
-        for item in items:
-            if item.get_closest_marker("torch"):
-                item.add_marker(pytest.mark.skip(reason="PyTorch is not installed"))
+    missing = {"torch": "PyTorch is not installed" if find_spec("torch") is None else None,
+               "mpi": "MPI is not installed (pip install 'tinycnn[mpi]')" if find_spec("mpi4py") is None or MPIRUN is None else None}
+    for item in items:
+        for mark, reason in missing.items():
+            if reason and item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.skip(reason=reason))

@@ -1,4 +1,6 @@
 """`tinycnn train`: train a network."""
+import sys
+
 import click
 
 from .info import compiled_kernels
@@ -62,9 +64,10 @@ def key_value(context, parameter, values):
               help="Steps between checkpoints within an epoch; there is one after each epoch too.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Threads that prepare images; useful for photographs.")
 @click.option("--threads", type=click.IntRange(1), help="Processor cores to use; the results are the same for any number. [default: all]")
+@click.option("--distributed", is_flag=True, help="Share each batch among the processes that `mpirun -n N tinycnn train ... --distributed` starts; needs MPI.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but the final accuracy.")
 @click.pass_context
-def train(context, model, resume, out, checkpoint_every, workers, threads, quiet, **asked):
+def train(context, threads, distributed, quiet, **asked):
     """Train MODEL (default: lenet5) and leave checkpoints, metrics and a plot in a run folder.
 
     \b
@@ -75,6 +78,7 @@ def train(context, model, resume, out, checkpoint_every, workers, threads, quiet
                                                       the paper's network, the paper's recipe
     tinycnn train --optimizer Adam --lr 0.001         another optimiser
     tinycnn train --resume runs/lenet5-1              go on after Ctrl-C or a crash
+    mpirun -n 2 tinycnn train --distributed           two processes, half of each batch each (docs/distributed.md)
 
     \b
     In the run folder:
@@ -85,20 +89,42 @@ def train(context, model, resume, out, checkpoint_every, workers, threads, quiet
     \b
     Ctrl-C stops after the current step and saves. `tinycnn models` and `tinycnn recipes` list what there is.
     """
-    from ..train import begin, configure
-    from ..train import resume as resume_run
-    from ..train.progress import Progress
+    from ..distributed.data_parallel import Alone, DataParallel
+    from ..train import Interrupted
     if threads is not None:
         from .. import set_num_threads
         set_num_threads(threads)
-    how = {"progress": Progress(quiet), "workers": workers, "checkpoint_every": checkpoint_every}
+    if not distributed:
+        _train(context, Alone(), quiet=quiet, **asked)
+        return
+    from ..distributed.launch import communicator, ending_together, share_threads
+    comm = communicator()
+    with ending_together(comm, agreed=Interrupted):
+        if threads is None:
+            share_threads(comm)
+        try:
+            _train(context, DataParallel(comm), quiet=quiet, **asked)
+        except Interrupted:
+            if comm.rank == 0:
+                raise
+            sys.exit(130)  # one message is enough
+
+
+def _train(context, processes, model, resume, out, checkpoint_every, workers, quiet, **asked):
+    """The run, in one of several processes or in the only one."""
+    from ..train import begin, configure
+    from ..train import resume as resume_run
+    from ..train.progress import Progress
+    how = {"progress": Progress(quiet or not processes.is_first), "workers": workers, "checkpoint_every": checkpoint_every, "processes": processes}
     if resume:
         _refuse(context, "--resume continues a run with its own settings", {"model": model, "out": out, **asked})
         trainer = resume_run(resume, **how)
     else:
-        trainer = begin(configure(**_arguments(model, asked)), out, **how)
+        trainer = begin(processes.from_first(lambda: configure(**_arguments(model, asked))), out, **how)
     _announce(trainer, resume)
-    _report(trainer, trainer.run(), quiet)
+    test = trainer.run()
+    if processes.is_first:
+        _report(trainer, test, quiet)
 
 
 def _refuse(context, why, values):
@@ -124,6 +150,8 @@ def _announce(trainer, resumed):
     say(f"{config['model']}: {sum(parameter.numel() for parameter in trainer.model.parameters()):,} parameters, images of {C}x{size}x{size}")
     say(f"data: {config['data']}, {config['images']['train']:,} images to train on, {config['images']['test']:,} to test, {len(config['classes'])} classes")
     say(f"recipe: {recipe['name']}, {config['epochs']} epochs, batches of {recipe['batch_size']}, {recipe['optimizer']} with lr {recipe['lr']:g}; seed {config['seed']}")
+    if trainer.processes.size > 1:
+        say(trainer.processes.describe(recipe["batch_size"]))
     say(f"run folder: {trainer.folder}{_where(trainer) if resumed else ''}")
     if not compiled_kernels():
         say("first run: kernels are compiled when they are first called, and kept; this can take a minute")

@@ -15,6 +15,7 @@ from pathlib import Path
 from .. import __version__, models, nn, optim
 from ..data import DataLoader, open_dataset
 from ..data.transforms import IMAGENET_MEAN, IMAGENET_STD, channel_statistics
+from ..distributed.data_parallel import Alone
 from ..random import manual_seed
 from . import recipes
 from .averaging import WeightAverage
@@ -81,21 +82,26 @@ def make_transform(config, train=False, ten_crop=False):
     return recipe.transform(config["model_options"]["image_size"], config["mean"], config["std"], train)
 
 
-def make_trainer(config, folder, progress=None, workers=0, checkpoint_every=1000, datasets=None):
-    """The Trainer of a config, at its beginning, with its run in the folder `folder`. datasets: those that `configure` was given, if it was."""
+def make_trainer(config, folder, progress=None, workers=0, checkpoint_every=1000, datasets=None, processes=None):
+    """The Trainer of a config, at its beginning, with its run in the folder `folder`. datasets: those that `configure` was given, if it was.
+
+    processes: a DataParallel, if this is one of several processes that share each batch of the recipe's size.
+    """
+    processes = processes or Alone()
     datasets = dict(zip(("train", "test"), datasets or [open_dataset(config["data"], split) for split in ("train", "test")]))
     _check_unchanged(config, datasets)
     recipe, epochs = make_recipe(config), config["epochs"]
     manual_seed(config["seed"])
     model = make_model(config)
-    train, test = (DataLoader(dataset, recipe.batch_size, shuffle=split == "train", num_workers=workers, seed=config["seed"],
-                              transform=make_transform(config, split == "train"), drop_last=split == "train" and _leaves_one(dataset, recipe.batch_size))
-                   for split, dataset in datasets.items())
+    how = {"batch_size": recipe.batch_size, "num_workers": workers, "seed": config["seed"]}
+    train = DataLoader(datasets["train"], shuffle=True, transform=make_transform(config, train=True), drop_last=_leaves_one(datasets["train"], recipe.batch_size),
+                       part=(processes.rank, processes.size), **how)
+    test = DataLoader(processes.own_part(datasets["test"]), transform=make_transform(config), **how)
     optimizer = recipe.make_optimizer(model.parameters())
     schedule = Schedule(recipe.make_schedulers(optimizer, epochs, len(train)))
     average = WeightAverage(model, start=epochs * len(train) // 2) if recipe.average_weights else None
     return Trainer(model, ClassificationLoss(recipe.label_smoothing, recipe.aux_weight), optimizer, schedule, train, test, epochs, folder, config,
-                   progress or Progress(quiet=True), average, checkpoint_every)
+                   progress or Progress(quiet=True), average, checkpoint_every, processes=processes)
 
 
 def _with_optimizer(recipe, optimizer, lr, options):

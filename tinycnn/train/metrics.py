@@ -20,11 +20,14 @@ class Average:
     def __init__(self, images=0, loss=0.0, correct=0):
         self.images, self.loss, self.correct = images, loss, correct
 
-    def add(self, loss, logits, labels):
-        """One batch: its mean loss, logits (N, classes) and labels (N,), the last two as arrays."""
-        self.images += len(labels)
-        self.loss += loss * len(labels)
-        self.correct += int(np.count_nonzero(logits.argmax(axis=1) == labels))
+    @classmethod
+    def of_batch(cls, loss, logits, labels):
+        """Of one batch: its mean loss, logits (N, classes) and labels (N,), the last two as arrays."""
+        return cls(len(labels), loss * len(labels), int(np.count_nonzero(logits.argmax(axis=1) == labels)))
+
+    def add(self, other):
+        """The images of another average as well."""
+        self.images, self.loss, self.correct = self.images + other.images, self.loss + other.loss, self.correct + other.correct
 
     @property
     def mean_loss(self):
@@ -39,13 +42,15 @@ class Log:
     """A file of JSON lines that grows."""
 
     def __init__(self, path, length=0):
-        """Continue the file `path` after its first `length` bytes: what follows was written after the checkpoint that says so, and goes."""
-        self.path = Path(path)
-        if self.path.exists():
+        """Continue the file `path` after its first `length` bytes: what follows was written after the checkpoint that says so, and goes. None: keep nothing."""
+        self.path = None if path is None else Path(path)
+        if path is not None and self.path.exists():
             os.truncate(self.path, min(length, self.path.stat().st_size))
 
     def write(self, **values):
         """Add a line. JSON has no NaN and no infinity: they become null."""
+        if self.path is None:
+            return
         known = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}
         try:
             with open(self.path, "a", encoding="utf-8") as file:

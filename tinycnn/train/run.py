@@ -11,18 +11,21 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from ..distributed.data_parallel import Alone
 from .build import make_trainer
 from .checkpoint import CheckpointError, load
 from .files import replacing
 
 
-def begin(config, folder=None, **options):
+def begin(config, folder=None, processes=None, **options):
     """A Trainer at its beginning, in a new run folder: `folder`, or runs/MODEL-1, -2, ... Options are those of make_trainer."""
-    folder = new_folder(config["model"], folder)
+    processes = processes or Alone()
+    folder = processes.from_first(lambda: new_folder(config["model"], folder))
     try:
-        trainer = make_trainer(config, folder, **options)
-        with replacing(folder / "config.json") as part:
-            part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        trainer = make_trainer(config, folder, processes=processes, **options)
+        if processes.is_first:
+            with replacing(folder / "config.json") as part:
+                part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     except BaseException:
         with suppress(OSError):
             folder.rmdir()  # nothing is in it
@@ -30,13 +33,14 @@ def begin(config, folder=None, **options):
     return trainer
 
 
-def resume(folder, **options):
+def resume(folder, processes=None, **options):
     """The Trainer of the run in `folder`, where its last checkpoint left it (at its beginning, if it did not come so far)."""
-    folder = Path(folder)
-    config = read_config(folder)
-    trainer = make_trainer(config, folder, **options)
-    if (folder / "last.safetensors").exists():
-        checkpoint = load(folder / "last.safetensors")
+    folder, processes = Path(folder), processes or Alone()
+    config = processes.from_first(lambda: read_config(folder))
+    trainer = make_trainer(config, folder, processes=processes, **options)
+    last = folder / "last.safetensors"
+    checkpoint = processes.from_first(lambda: load(last) if last.exists() else None)
+    if checkpoint is not None:
         if checkpoint.config != config:
             raise CheckpointError(f"{checkpoint.path}: belongs to another run than {folder / 'config.json'}: their settings differ in "
                                   f"{', '.join(name for name in config if checkpoint.config.get(name) != config[name])}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..distributed.data_parallel import Alone
 from ..random import get_rng_state, set_rng_state
 from .checkpoint import restore, save
 from .diagnose import NotFiniteError, diagnose, finite, gradients_finite
@@ -34,10 +35,11 @@ class Trainer:
     progress        is told what happens (see progress.py)
     average         a WeightAverage whose network is tested instead of `model`, or None
     checkpoint_every    steps between checkpoints within an epoch; there is one after each epoch in any case
+    processes       those that share the work (distributed/data_parallel.py); each has a Trainer, and the first one's keeps the files
     """
 
     def __init__(self, model, loss_function, optimizer, schedule, train_loader, test_loader, epochs, folder, config, progress, average=None,
-                 checkpoint_every=1000, log_every=50):
+                 checkpoint_every=1000, log_every=50, processes=None):
         self.model, self.loss_function, self.optimizer, self.schedule = model, loss_function, optimizer, schedule
         self.train_loader, self.test_loader, self.epochs = train_loader, test_loader, epochs
         self.folder, self.config, self.progress = Path(folder), config, progress
@@ -47,11 +49,13 @@ class Trainer:
         self.lr = self.learning_rate  # that of the last step
         self.best = -1.0  # test accuracy
         self.stop = StopRequest()
+        self.processes = processes or Alone()
+        self.processes.prepare(model)
         self.metrics_length = 0  # bytes of metrics.jsonl that belong to what is behind; `run` cuts off the rest
 
     def run(self):
         """Train to the end, or until Ctrl-C (then Interrupted is raised, with everything saved). Returns the Score on the test images."""
-        test, self.log = None, Log(self.folder / "metrics.jsonl", self.metrics_length)
+        test, self.log = None, Log(self.folder / "metrics.jsonl" if self.processes.is_first else None, self.metrics_length)
         try:
             with self.stop, np.errstate(all="ignore"):  # NumPy need not warn: every step is checked
                 while self.epoch < self.epochs:
@@ -63,7 +67,7 @@ class Trainer:
         finally:
             self.progress.close()
         self.plot()
-        return test or score(*probabilities(self.tested_model, self.test_loader))
+        return test or score(*self.processes.gather(*probabilities(self.tested_model, self.test_loader)))
 
     def train_epoch(self):
         """One pass over the training images, from batch number self.batch on."""
@@ -72,28 +76,36 @@ class Trainer:
         self.progress.begin_epoch(self)
         self.started = time.perf_counter() - self.seconds
         for images, labels in self.train_loader.iterate(start_batch=self.batch):
-            rng_state = get_rng_state()
-            self.optimizer.zero_grad()
-            loss, logits = self.loss_function(self.model(images), labels)  # what does it say, and how wrong is that?
-            self.require(finite(loss), f"the loss is {loss.item()}", images, labels, rng_state)
+            with self.processes.sharing(self.train_loader.samples_in(self.batch)):
+                result, stop = self.train_step(images, labels)
+            self.finish_step(result, stop)
 
-            loss.backward()  # which way is better, for every weight?
-            self.require(gradients_finite(self.model.parameters()), "the loss is finite, but its gradient is not", images, labels, rng_state)
+    def train_step(self, images, labels):
+        """One step; where several processes share the batch, with this one's share. Returns the batch's Average, and whether all agreed to stop after it."""
+        rng_state = get_rng_state()
+        self.optimizer.zero_grad()
+        loss, logits = self.loss_function(self.model(images), labels)  # what does it say, and how wrong is that?
+        self.require(finite(loss), f"the loss is {loss.item()}", images, labels, rng_state)
 
-            self.optimizer.step()  # a step that way
-            self.finish_step(loss.item(), logits.detach().numpy(), labels.numpy())
+        self.processes.before_backward(Average.of_batch(loss.item(), logits.detach().numpy(), labels.numpy()), self.stop.requested)
+        loss.backward()  # which way is better, for every weight?
+        result, stop = self.processes.after_backward()
+        self.require(gradients_finite(self.model.parameters()), "the loss is finite, but its gradient is not", images, labels, rng_state)
 
-    def finish_step(self, loss, logits, labels):
+        self.optimizer.step()  # a step that way
+        return result, stop
+
+    def finish_step(self, result, stop):
         """Count the step and tell of it; save if it is time to, or stop."""
         self.batch, self.step, self.seconds, self.lr = self.batch + 1, self.step + 1, time.perf_counter() - self.started, self.learning_rate
-        self.average.add(loss, logits, labels)
+        self.average.add(result)
         self.schedule.after_step()
         if self.weight_average is not None:
             self.weight_average.update(self.step)
-        self.progress.step(self, len(labels))
+        self.progress.step(self, result.images)
         if self.step % self.log_every == 0:
-            self.log.write(kind="step", epoch=self.epoch + 1, step=self.step, loss=loss, lr=self.lr)
-        self.stop_if_requested()
+            self.log.write(kind="step", epoch=self.epoch + 1, step=self.step, loss=result.mean_loss, lr=self.lr)
+        self.stop_if_requested(agreed=stop)
         if self.step % self.checkpoint_every == 0:
             self.save()
 
@@ -108,7 +120,8 @@ class Trainer:
         took, self.epoch, self.batch, self.average, self.seconds = self.seconds, self.epoch + 1, 0, Average(), 0.0
         if test.top1 > self.best:  # the first of equals
             self.best = test.top1
-            save(self.folder / "best.safetensors", self.config, self.tested_model)
+            if self.processes.is_first:
+                save(self.folder / "best.safetensors", self.config, self.tested_model)
         self.save()
         if took > PLOT_SECONDS:
             self.plot()
@@ -121,14 +134,14 @@ class Trainer:
         def on_batch(images):
             tick(images)
             self.stop_if_requested()
-        return score(*probabilities(self.tested_model, self.test_loader, on_batch))
+        return score(*self.processes.gather(*probabilities(self.tested_model, self.test_loader, on_batch)))
 
-    def stop_if_requested(self):
-        """After Ctrl-C: save, and say how to go on."""
-        if self.stop.requested:
+    def stop_if_requested(self, agreed=False):
+        """After Ctrl-C: save, and say how to go on. Several processes have to stop after the same step, so they agree on it while they exchange gradients."""
+        if agreed or (self.stop.requested and self.processes.size == 1):
             self.save()
             raise Interrupted(f"stopped in epoch {self.epoch + 1} after batch {self.batch} of {len(self.train_loader)}; everything is saved. To go on:\n"
-                              f"  tinycnn train --resume {self.folder}")
+                              f"  {self.processes.command} --resume {self.folder}")
 
     def require(self, healthy, what, images, labels, rng_state):
         """If something is not finite, find out where it began, and stop before it reaches the weights."""
@@ -145,7 +158,8 @@ class Trainer:
             f"  another initialisation; and look at the images if the first layers overflow. No damaged weights were saved.")
 
     def plot(self):
-        plot_curves(self.log.read(), self.folder / "curves.png", self.folder.name)
+        if self.processes.is_first:
+            plot_curves(self.log.read(), self.folder / "curves.png", self.folder.name)
 
     @property
     def tested_model(self):
@@ -159,6 +173,8 @@ class Trainer:
 
     def save(self):
         """Write last.safetensors, with everything that `resume` needs."""
+        if not self.processes.is_first:
+            return
         self.metrics_length = self.log.length()
         state = {name: getattr(self, name) for name in PLACE} | {
             "average": vars(self.average), "averaged": self.weight_average.count if self.weight_average else 0,
