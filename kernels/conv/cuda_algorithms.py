@@ -20,6 +20,7 @@ from .sizes import sizes
 #           name            module           taken only if asked for
 ALGORITHMS = {
     "im2col": ("cuda_im2col", False),
+    "implicit": ("cuda_implicit", False),
 }
 
 

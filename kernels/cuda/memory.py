@@ -16,6 +16,14 @@ def empty_like(x, dtype=None):
     return array_module().empty(x.shape, dtype)
 
 
+def empty_images(shape, dtype, like):
+    """A new array (N, C, H, W) in the order of the images `like`: channels-last if they are, else contiguous. Not set."""
+    N, C, H, W = shape
+    if not lies_channels_last(like):
+        return empty(shape, dtype)
+    return empty((N, H, W, C), dtype).transpose(0, 3, 1, 2)
+
+
 def contiguous(x):
     """x itself if it is C-contiguous, else a copy that is."""
     return x if x.flags.c_contiguous else x.copy()

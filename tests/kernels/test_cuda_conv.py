@@ -1,4 +1,5 @@
 """Every CUDA algorithm for convolution against the reference: the cases of the CPU's tests, both precisions, both memory orders."""
+from importlib import import_module
 from math import inf
 
 import numpy as np
@@ -9,13 +10,14 @@ from kernel_checks import DTYPES, layouts
 from tolerance import close
 
 from tinycnn.kernels import backend
-from tinycnn.kernels.conv import cuda_algorithms, cuda_im2col
+from tinycnn.kernels.conv import cuda_algorithms, cuda_im2col, cuda_implicit
 from tinycnn.kernels.conv.geometry import Geometry
 from tinycnn.kernels.conv.sizes import sizes
 from tinycnn.kernels.layout import from_nhwc, nhwc
 from tinycnn.kernels.window import Window
 
 pytestmark = needs_simulator
+launch_module = import_module("tinycnn.kernels.cuda.launch")  # the package has a function of this name
 reference = backend("reference").conv
 cuda, unfold = kernels_of("cuda").conv, kernels_of("cuda").unfold
 EXACT = [name for name, (_, asked) in cuda_algorithms.ALGORITHMS.items() if not asked]
@@ -32,6 +34,12 @@ def check(x, w, bias, dy, geometry, order=lambda array: array, **options):
     close(cuda.forward(order(x), w, bias, geometry, **options), reference.forward(*wide[:3], geometry), w[0].size)
     close(cuda.input_grad(order(dy), w, x.shape, geometry, **options), reference.input_grad(wide[3], wide[1], x.shape, geometry), w[:, 0].size)
     close(cuda.weight_grad(order(dy), order(x), w.shape, geometry, **options), reference.weight_grad(wide[3], wide[0], w.shape, geometry), dy[:, 0].size)
+
+
+def tensors(x_shape, w_shape, geometry, dtype=np.float32):
+    """(x, w, bias, dy, geometry)"""
+    rng, y_shape = np.random.default_rng(0), (x_shape[0], w_shape[0], *geometry.output_size(x_shape[2:], w_shape[2:]))
+    return *(rng.standard_normal(shape).astype(dtype) for shape in (x_shape, w_shape, w_shape[:1], y_shape)), geometry
 
 
 def only_what_it_can(algorithm, x, w, geometry):
@@ -75,6 +83,25 @@ def test_a_small_column_buffer(monkeypatch):
             check(*draw(case, np.float64), algorithm="im2col")
 
 
+LARGER = (2, 5, 9, 10), (134, 5, 3, 3), Geometry((1, 1), (1, 1))  # than a tile in positions, filters, and taps with channels
+
+
+@pytest.mark.parametrize("order", [np.ascontiguousarray, last])
+@pytest.mark.parametrize("cut", [("small", 1), ("small", 3), ("large", 1), ("large", 2)], ids=str)
+def test_tiles_and_parts(cut, order, monkeypatch):
+    """Kills: leftovers of a tile; a part of the sum that is left out or added twice; a bias in each part; vectors where channels are no multiple of four."""
+    monkeypatch.setattr(cuda_implicit, "cut", lambda *_: cut)
+    for x_shape, w_shape, geometry in (LARGER, ((2, 8, 7, 6), (12, 4, 2, 3), Geometry((2, 1), (1, 1), (1, 1), 2)), ((1, 4, 12, 13), (4, 4, 3, 3), Geometry((2, 3)))):
+        check(*tensors(x_shape, w_shape, geometry), order, algorithm="implicit")
+
+
+def test_indices_of_64_bits(monkeypatch):
+    """Kills: a kernel that compiles for small arrays only."""
+    monkeypatch.setattr(launch_module, "SMALL", 0)
+    for algorithm in EXACT:
+        check(*draw("plain", np.float32), algorithm=algorithm)
+
+
 def test_unfolding():
     """Kills: taps in another order; a copy that is not added; an edge that repeats."""
     x, window = np.arange(2 * 3 * 7 * 6, dtype=np.float32).reshape(2, 3, 7, 6), Window((3, 2), (2, 1), (1, 2), (1, 3))
@@ -85,7 +112,7 @@ def test_unfolding():
 
 def test_who_overrules_the_model(monkeypatch):
     shapes = (2, 3, 7, 6), (4, 3, 3, 3), Geometry(), np.dtype(np.float32)
-    with pytest.raises(ValueError, match="unknown algorithm 'direct' for CUDA: there are im2col"):
+    with pytest.raises(ValueError, match="unknown algorithm 'direct' for CUDA: there are im2col, implicit"):
         cuda_algorithms.choose("forward", *shapes, "direct")
     monkeypatch.setenv("TINYCNN_CONV_CUDA", "im2col")
     assert cuda_algorithms.choose("forward", *shapes) is cuda_im2col

@@ -265,7 +265,7 @@ def test_streams_and_events(xp):
 
 
 def test_memory(xp):
-    """Kills: memory that is zero by luck; blocks that are never freed."""
+    """Kills: memory that is zero by luck; blocks that are never freed; blocks that are freed before what is queued has written to them."""
     pool = xp.get_default_memory_pool()
     xp.cuda.get_current_stream().synchronize()
     before = pool.used_bytes()
@@ -275,6 +275,13 @@ def test_memory(xp):
     del x
     assert pool.used_bytes() == before + 60
     del view
+    assert pool.used_bytes() == before
+    x = xp.asarray(np.ones(1000, np.float32))
+    x[:500] = 2
+    x.copy()
+    del x
+    assert pool.used_bytes() > before  # what is queued still needs it
+    xp.cuda.get_current_stream().synchronize()
     assert pool.used_bytes() == before
 
 

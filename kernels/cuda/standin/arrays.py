@@ -60,12 +60,12 @@ class ndarray:
     # ---- reading and writing
 
     def __setitem__(self, index, value):
-        target = self[index].host
+        target = self[index]  # an array, which keeps its memory until the copy is made
         if isinstance(value, ndarray):
-            get_current_stream().enqueue(lambda: np.copyto(target, value.host, casting="same_kind"))
+            get_current_stream().enqueue(lambda: np.copyto(target.host, value.host, casting="same_kind"))
         else:
             value = np.array(value)
-            get_current_stream().enqueue(lambda: np.copyto(target, value, casting="same_kind"))
+            get_current_stream().enqueue(lambda: np.copyto(target.host, value, casting="same_kind"))
 
     def fill(self, value):
         self[...] = value
