@@ -10,15 +10,79 @@ their taps), and what they send is added up in a register. Each dx is written on
 Napkin (float32, 16x64x112x112, 3x3 windows 2 apart): the maximum reads 51 MB and writes 13 MB of maxima and 3 MB of winners (bytes; PyTorch writes 26 MB of indices);
 its backward reads those 16 MB and writes 51 MB. A row of the image stays in the nearest caches while the windows go over it, so memory is the bound.
 
-Measured (float32, batch 16, two cores of an Intel Xeon (Sapphire Rapids, AVX-512) virtual machine; copy 23 GB/s; time over that of PyTorch 2.13 in its better layout,
-which is channels-last): maximum 0.55-0.78 forward, 0.5-0.85 backward, mean 1.1-1.3 forward, 0.5-0.6 backward, on 64x112x112 (3x3 and 2x2 windows 2 apart: 3.5 and 3.3 ms
-forward, 4.9 and 3.8 backward), 256x56x56 and 192x28x28 (3x3 windows 1 apart); mean of whole 7x7 maps 0.95, backward 1.0.
+Measured (float32, batch 16, two cores of an Intel Xeon (Sapphire Rapids, AVX-512) virtual machine; copy 23 GB/s; ms, in brackets those of PyTorch 2.13, channels-last
+too), forward and backward:
+
+    64x112x112, 3x3 windows 2 apart      maximum 2.4 (5.6), 2.5 (7.4)       mean 1.8 (2.9), 2.4 (6.5)
+    64x112x112, 2x2 windows 2 apart      maximum 2.0 (4.4), 2.1 (7.4)       mean 1.8 (2.2), 2.3 (6.2)
+    256x56x56, 3x3 windows 1 apart       maximum 6.5 (20), 15 (15)          mean 4.1 (7.5), 14 (15)
 """
 from numba import prange
 
 from ..runtime import jit
 from ..simd.choose import div, load_bytes, number, put, store_bytes, take, where_equal, where_larger
-from ..simd.vector import add, fma, lanes, splat, zero
+from ..simd.vector import add, fma, lanes, load, splat, zero
+
+# ---- four vectors at a time: a window is a short loop, which costs about as much to begin and to end as a vector's work in it
+
+
+@jit
+def four(vector):
+    return vector, vector, vector, vector
+
+
+@jit
+def take_four(x, offset, left):
+    """Vectors from `offset` on; what is beyond `left` elements is not read."""
+    L = lanes(x)
+    if left >= 4 * L:
+        return load(x, offset), load(x, offset + L), load(x, offset + 2 * L), load(x, offset + 3 * L)
+    return (take(x, offset, left), take(x, offset + L, max(0, left - L)), take(x, offset + 2 * L, max(0, left - 2 * L)), take(x, offset + 3 * L, max(0, left - 3 * L)))
+
+
+@jit
+def put_four(y, offset, left, past_cache, vectors):
+    for i, vector in enumerate(vectors):
+        if left > i * lanes(y):
+            put(y, offset + i * lanes(y), left - i * lanes(y), past_cache, vector)
+
+
+@jit
+def store_bytes_four(y, offset, left, vectors, L):
+    for i, vector in enumerate(vectors):
+        if left > i * L:
+            store_bytes(y, offset + i * L, left - i * L, vector)
+
+
+@jit
+def where_larger_four(new, old, a, b):
+    return (where_larger(new[0], old[0], a[0], b[0]), where_larger(new[1], old[1], a[1], b[1]),
+            where_larger(new[2], old[2], a[2], b[2]), where_larger(new[3], old[3], a[3], b[3]))
+
+
+@jit
+def add_where_equal_four(total, winners, tap, dy, o, left):
+    """total + dy where the winner is this tap."""
+    dys, L = take_four(dy, o, left), lanes(dy)
+    return (add(total[0], where_equal(load_bytes(dy, winners, o, left), tap, dys[0])),
+            add(total[1], where_equal(load_bytes(dy, winners, o + L, max(0, left - L)), tap, dys[1])),
+            add(total[2], where_equal(load_bytes(dy, winners, o + 2 * L, max(0, left - 2 * L)), tap, dys[2])),
+            add(total[3], where_equal(load_bytes(dy, winners, o + 3 * L, max(0, left - 3 * L)), tap, dys[3])))
+
+
+@jit
+def fma_four(a, b, total):
+    return fma(a[0], b, total[0]), fma(a[1], b, total[1]), fma(a[2], b, total[2]), fma(a[3], b, total[3])
+
+
+@jit
+def add_four(a, b):
+    return add(a[0], b[0]), add(a[1], b[1]), add(a[2], b[2]), add(a[3], b[3])
+
+
+@jit
+def div_four(a, b):
+    return div(a[0], b), div(a[1], b), div(a[2], b), div(a[3], b)
 
 
 @jit(parallel=True)
@@ -33,17 +97,17 @@ def max_forward(x, N, C, H, W, rows, columns, S, past_cache, y, winners):
 def _max_row(x, image, C, W, row, columns, S, past_cache, y, winners, out):
     for q in range(len(columns)):
         first, end, step = columns[q]
-        for c in range(0, C, lanes(x)):
-            best, winner = take(x, image + (row[0] * W + first) * C + c, C - c), zero(x)
+        for c in range(0, C, 4 * lanes(x)):
+            best, winner = take_four(x, image + (row[0] * W + first) * C + c, C - c), four(zero(x))
             tap = 0
             for h in range(row[0], row[1], row[2]):
                 for s, w in enumerate(range(first, end, step)):
-                    new = take(x, image + (h * W + w) * C + c, C - c)
-                    winner = where_larger(new, best, number(x, tap + s), winner)
-                    best = where_larger(new, best, new, best)
+                    new = take_four(x, image + (h * W + w) * C + c, C - c)
+                    winner = where_larger_four(new, best, four(number(x, tap + s)), winner)
+                    best = where_larger_four(new, best, new, best)
                 tap += S
-            put(y, out + q * C + c, C - c, past_cache, best)
-            store_bytes(winners, out + q * C + c, C - c, winner)
+            put_four(y, out + q * C + c, C - c, past_cache, best)
+            store_bytes_four(winners, out + q * C + c, C - c, winner, lanes(x))
 
 
 @jit(parallel=True)
@@ -58,13 +122,13 @@ def max_values(x, N, C, H, W, rows, columns, past_cache, y):
 def _max_values_row(x, image, C, W, row, columns, past_cache, y, out):
     for q in range(len(columns)):
         first, end, step = columns[q]
-        for c in range(0, C, lanes(x)):
-            best = take(x, image + (row[0] * W + first) * C + c, C - c)
+        for c in range(0, C, 4 * lanes(x)):
+            best = take_four(x, image + (row[0] * W + first) * C + c, C - c)
             for h in range(row[0], row[1], row[2]):
                 for w in range(first, end, step):
-                    new = take(x, image + (h * W + w) * C + c, C - c)
-                    best = where_larger(new, best, new, best)
-            put(y, out + q * C + c, C - c, past_cache, best)
+                    new = take_four(x, image + (h * W + w) * C + c, C - c)
+                    best = where_larger_four(new, best, new, best)
+            put_four(y, out + q * C + c, C - c, past_cache, best)
 
 
 @jit(parallel=True)
@@ -79,13 +143,13 @@ def _max_backward_row(dy, winners, image, h, C, W, Q, S, by_row, by_column, past
     row_starts, ps, rs = by_row
     column_starts, qs, ss = by_column
     for w in range(W):
-        for c in range(0, C, lanes(dx)):
-            total = zero(dx)
+        for c in range(0, C, 4 * lanes(dx)):
+            total = four(zero(dx))
             for i in range(row_starts[h], row_starts[h + 1]):
                 for j in range(column_starts[w], column_starts[w + 1]):
                     o = image + (ps[i] * Q + qs[j]) * C + c
-                    total = add(total, where_equal(load_bytes(dx, winners, o, C - c), number(dx, rs[i] * S + ss[j]), take(dy, o, C - c)))
-            put(dx, out + w * C + c, C - c, past_cache, total)
+                    total = add_where_equal_four(total, winners, number(dx, rs[i] * S + ss[j]), dy, o, C - c)
+            put_four(dx, out + w * C + c, C - c, past_cache, total)
 
 
 @jit(parallel=True)
@@ -100,12 +164,12 @@ def avg_forward(x, N, C, H, W, rows, columns, numbers, past_cache, y):
 def _avg_row(x, image, C, W, row, columns, numbers, past_cache, y, out):
     for q in range(len(columns)):
         first, end, step = columns[q]
-        for c in range(0, C, lanes(x)):
-            total = zero(x)
+        for c in range(0, C, 4 * lanes(x)):
+            total = four(zero(x))
             for h in range(row[0], row[1], row[2]):
                 for w in range(first, end, step):
-                    total = add(total, take(x, image + (h * W + w) * C + c, C - c))
-            put(y, out + q * C + c, C - c, past_cache, div(total, splat(numbers[q])))
+                    total = add_four(total, take_four(x, image + (h * W + w) * C + c, C - c))
+            put_four(y, out + q * C + c, C - c, past_cache, div_four(total, splat(numbers[q])))
 
 
 @jit(parallel=True)
@@ -120,9 +184,9 @@ def _avg_backward_row(dy, image, h, C, W, Q, shares, by_row, by_column, past_cac
     row_starts, ps, _ = by_row
     column_starts, qs, _ = by_column
     for w in range(W):
-        for c in range(0, C, lanes(dx)):
-            total = zero(dx)
+        for c in range(0, C, 4 * lanes(dx)):
+            total = four(zero(dx))
             for i in range(row_starts[h], row_starts[h + 1]):
                 for j in range(column_starts[w], column_starts[w + 1]):
-                    total = fma(take(dy, image + (ps[i] * Q + qs[j]) * C + c, C - c), splat(shares[ps[i], qs[j]]), total)
-            put(dx, out + w * C + c, C - c, past_cache, total)
+                    total = fma_four(take_four(dy, image + (ps[i] * Q + qs[j]) * C + c, C - c), splat(shares[ps[i], qs[j]]), total)
+            put_four(dx, out + w * C + c, C - c, past_cache, total)
