@@ -28,6 +28,7 @@ setup(
         "cuda13": ["cupy-cuda13x>=13.6", "nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13", "nvidia-cuda-crt>=13"],  # the GPU, with a driver for CUDA 13
         "cuda-compile": ["nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13", "nvidia-cuda-crt>=13"],  # compile the GPU's kernels without a GPU
         "bench": ["torch>=2.6", "onnxruntime>=1.20", "onnx>=1.17", "openvino>=2024.6", "MNN>=3.0", "ncnn>=1.0.20241226"],  # who we are measured against
+        "notebook": ["nbclient>=0.10", "ipykernel>=6.29", "nbformat>=5.10"],  # docs/notebooks, and their test
         "browser": ["selenium>=4.20"],  # tests of the pages that `tinycnn explain` writes; needs Chromium and its driver
         "mpi": ["mpi4py>=4.0", "mpich>=4.2"],  # several processes (tinycnn/distributed); Open MPI will do as well
         "test": ["pytest>=8.0", "pytest-xdist>=3.5"],

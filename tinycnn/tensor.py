@@ -109,6 +109,10 @@ class Tensor:
             notes += ", requires_grad=True"
         return f"tensor({numbers}{notes})"
 
+    def _repr_html_(self):
+        from .pages import notebook
+        return notebook.tensor(self)
+
     def __format__(self, spec):
         return format(self.item(), spec) if self.ndim == 0 else object.__format__(self, spec)
 

@@ -88,6 +88,10 @@ class Report:
     def __str__(self):
         return text(self)
 
+    def _repr_html_(self):
+        from ..pages import notebook
+        return notebook.report(self)
+
     def to_dict(self):
         """Plain values, for JSON."""
         return {"name": self.name, "verdict": self.verdict, "order": self.order, "evaluations": self.evaluations, "backwards": self.backwards,

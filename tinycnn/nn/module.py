@@ -283,6 +283,10 @@ class Module:
         inside = extra if not parts else "\n  " + "\n  ".join(lines) + "\n"
         return f"{type(self).__name__}({inside})"
 
+    def _repr_html_(self):
+        from ..pages import notebook
+        return notebook.module(self)
+
 
 def _join(prefix, name):
     return f"{prefix}.{name}" if prefix else name

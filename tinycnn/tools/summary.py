@@ -48,6 +48,10 @@ class Summary:
         explained = {"arithmetic": [{"layer": name, "lines": lines} for name, lines in arithmetic(self.runs)], "comparisons": comparisons(self.runs)}
         return json.dumps({**totals, "layers": [asdict(layer) for layer in self.layers], **(explained if explain else {})}, **options)
 
+    def _repr_html_(self):
+        from ..pages import notebook
+        return notebook.summary(self)
+
     def __str__(self):
         rows = [("layer", "kind", "output", "parameters", "MACs", "sees", "memory")]
         rows += [(layer.name, layer.kind, by(layer.output_shape), count(layer.params), count(layer.macs), by(layer.receptive_field), bytes_(layer.activation_bytes))
