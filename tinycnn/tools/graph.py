@@ -92,7 +92,7 @@ def batch_norm(x, weight, bias, *rest):
     return "batch_norm", (x,), {"eps": eps}, weights | (dict(zip(("mean", "var"), statistics)) if statistics else {})
 
 
-def dropout(x, p, seed, call):
+def dropout(x, p, seed, call, part):
     return "dropout", (x,), {"p": p}, {}
 
 
