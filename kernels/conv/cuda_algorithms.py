@@ -21,6 +21,7 @@ from .sizes import sizes
 ALGORITHMS = {
     "im2col": ("cuda_im2col", False),
     "implicit": ("cuda_implicit", False),
+    "winograd": ("cuda_winograd", False),
 }
 
 

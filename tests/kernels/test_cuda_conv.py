@@ -10,7 +10,7 @@ from kernel_checks import DTYPES, layouts
 from tolerance import close
 
 from tinycnn.kernels import backend
-from tinycnn.kernels.conv import cuda_algorithms, cuda_im2col, cuda_implicit
+from tinycnn.kernels.conv import cuda_algorithms, cuda_im2col, cuda_implicit, cuda_winograd
 from tinycnn.kernels.conv.geometry import Geometry
 from tinycnn.kernels.conv.sizes import sizes
 from tinycnn.kernels.layout import from_nhwc, nhwc
@@ -42,28 +42,24 @@ def tensors(x_shape, w_shape, geometry, dtype=np.float32):
     return *(rng.standard_normal(shape).astype(dtype) for shape in (x_shape, w_shape, w_shape[:1], y_shape)), geometry
 
 
-def only_what_it_can(algorithm, x, w, geometry):
-    n = sizes(x.shape, w.shape, geometry)
-    if any(cuda_algorithms.algorithm_module(algorithm).cost(form, n, geometry, x.dtype) == inf for form in ("forward", "input_grad", "weight_grad")):
-        pytest.skip(f"{algorithm} is not for this")
+def able(algorithms, cases=CASES):
+    """[(algorithm, case)] of what each can do: Winograd's knows only some filters of stride 1."""
+    return [(name, case) for name in algorithms for case in cases
+            if cuda_algorithms.algorithm_module(name).cost("forward", sizes(*CASES[case]), CASES[case][2], np.dtype(np.float32)) < inf]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("algorithm", EXACT)
+@pytest.mark.parametrize("algorithm, case", able(EXACT))
 def test_against_the_reference(algorithm, case, dtype):
     """Kills: any extent, stride, padding, dilation or group taken for another; an edge of the image read from its neighbour; inputs that no filter reached."""
     x, w, bias, dy, geometry = draw(case, dtype)
-    only_what_it_can(algorithm, x, w, geometry)
     check(x, w, bias, dy, geometry, algorithm=algorithm)
 
 
-@pytest.mark.parametrize("case", ["plain", "groups", "first layer", "nothing symmetric"])
-@pytest.mark.parametrize("algorithm", EXACT)
+@pytest.mark.parametrize("algorithm, case", able(EXACT, ["plain", "groups", "first layer", "nothing symmetric"]))
 def test_channels_last(algorithm, case):
     """Kills: one memory order taken for the other."""
     x, w, bias, dy, geometry = draw(case, np.float32)
-    only_what_it_can(algorithm, x, w, geometry)
     check(x, w, bias, dy, geometry, last, algorithm=algorithm)
 
 
@@ -95,6 +91,15 @@ def test_tiles_and_parts(cut, order, monkeypatch):
         check(*tensors(x_shape, w_shape, geometry), order, algorithm="implicit")
 
 
+@pytest.mark.parametrize("order", [np.ascontiguousarray, last])
+@pytest.mark.parametrize("padding", [(0, 1), (2, 0), (3, 1)])
+def test_winograd_in_parts(padding, order, monkeypatch):
+    """Kills: a tile at an edge; tiles of one image in another; a part of the batch left out or added twice; filters not turned round; constants rounded to float."""
+    monkeypatch.setattr(cuda_winograd, "ELEMENTS", 36 * 9 * 9 * 2)
+    for dtype in DTYPES:
+        check(*tensors((3, 4, 9, 11), (6, 2, 3, 3), Geometry((1, 1), padding, (1, 1), 2), dtype), order, algorithm="winograd")
+
+
 def test_indices_of_64_bits(monkeypatch):
     """Kills: a kernel that compiles for small arrays only."""
     monkeypatch.setattr(launch_module, "SMALL", 0)
@@ -112,7 +117,7 @@ def test_unfolding():
 
 def test_who_overrules_the_model(monkeypatch):
     shapes = (2, 3, 7, 6), (4, 3, 3, 3), Geometry(), np.dtype(np.float32)
-    with pytest.raises(ValueError, match="unknown algorithm 'direct' for CUDA: there are im2col, implicit"):
+    with pytest.raises(ValueError, match="unknown algorithm 'direct' for CUDA: there are im2col, implicit, winograd"):
         cuda_algorithms.choose("forward", *shapes, "direct")
     monkeypatch.setenv("TINYCNN_CONV_CUDA", "im2col")
     assert cuda_algorithms.choose("forward", *shapes) is cuda_im2col
