@@ -8,7 +8,7 @@ import pytest
 from tolerance import close
 
 import tinycnn
-from tinycnn import nn
+from tinycnn import nn, tensor
 from tinycnn.data import ArrayDataset, DataLoader
 from tinycnn.data.transforms import Compose, TenCrop, ToFloat
 from tinycnn.train.averaging import WeightAverage
@@ -78,8 +78,8 @@ def test_views_are_averaged_after_the_softmax():
 def test_average_of_an_epoch():
     """Kills: the mean of batch means, which gives a small last batch too much weight."""
     average = Average()
-    average.add(Average.of_batch(1.0, np.array([[1, 0], [1, 0], [0, 1]]), np.array([0, 0, 0])))
-    average.add(Average.of_batch(4.0, np.array([[0, 1]]), np.array([1])))
+    average.add(Average.of_batch(tensor(1.0), tensor([[1.0, 0], [1, 0], [0, 1]]), tensor([0, 0, 0])))
+    average.add(Average.of_batch(tensor(4.0), tensor([[0.0, 1]]), tensor([1])))
     assert (average.images, average.mean_loss, average.accuracy) == (4, 1.75, 0.75)
     assert vars(Average(**vars(average))) == vars(average)
 

@@ -3,6 +3,8 @@ import json
 
 import click
 
+from .train import DEVICE
+
 
 @click.command()
 @click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT...")
@@ -12,8 +14,9 @@ import click
 @click.option("--batch-size", type=click.IntRange(1), default=100, show_default=True, help="Images at a time.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Threads that prepare images.")
 @click.option("--threads", type=click.IntRange(1), help="Processor cores to use. [default: all]")
+@click.option("--device", type=DEVICE, default="cpu", show_default=True, help="Where to compute.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def evaluate(checkpoints, data, split, ten_crop, batch_size, workers, threads, as_json):
+def evaluate(checkpoints, data, split, ten_crop, batch_size, workers, threads, device, as_json):
     """Test trained networks: top-1 and top-5 accuracy.
 
     A CHECKPOINT is a file, or the folder of a run (then its best network). Several are tested one by one, and as an ensemble, which averages their probabilities.
@@ -35,7 +38,7 @@ def evaluate(checkpoints, data, split, ten_crop, batch_size, workers, threads, a
     for checkpoint in loaded:
         if len(checkpoint.config["classes"]) != len(dataset.classes):
             raise ValueError(f"{checkpoint.path}: a network for {len(checkpoint.config['classes'])} classes; {dataset!r} has {len(dataset.classes)}")
-        p, labels = _probabilities(checkpoint, dataset, ten_crop, batch_size, workers, as_json)
+        p, labels = _probabilities(checkpoint, dataset, ten_crop, batch_size, workers, device, as_json)
         members.append(p)
     rows = [(str(checkpoint.path), checkpoint.config["model"], score(p, labels)) for checkpoint, p in zip(loaded, members)]
     if len(members) > 1:
@@ -43,17 +46,16 @@ def evaluate(checkpoints, data, split, ten_crop, batch_size, workers, threads, a
     (_print_json if as_json else _print_table)(rows, len(dataset), ten_crop)
 
 
-def _probabilities(checkpoint, dataset, ten_crop, batch_size, workers, quiet):
+def _probabilities(checkpoint, dataset, ten_crop, batch_size, workers, device, quiet):
     """(probabilities, labels) of one network."""
     from tqdm import tqdm
 
-    from .. import fuse
     from ..data import DataLoader
-    from ..train.build import make_transform, trained_model
+    from ..train.build import inference_model, make_transform
     from ..train.evaluate import probabilities
-    loader = DataLoader(dataset, batch_size, num_workers=workers, transform=make_transform(checkpoint.config, ten_crop=ten_crop))
+    loader = DataLoader(dataset, batch_size, num_workers=workers, transform=make_transform(checkpoint.config, ten_crop=ten_crop), device=device)
     with tqdm(total=len(dataset), desc=str(checkpoint.path), unit="img", leave=False, disable=True if quiet else None) as bar:
-        return probabilities(fuse(trained_model(checkpoint), fallback=True), loader, bar.update)
+        return probabilities(inference_model(checkpoint, device), loader, bar.update)
 
 
 def _print_json(rows, images, ten_crop):

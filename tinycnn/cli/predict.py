@@ -20,15 +20,14 @@ def predict(image, checkpoint, top, invert, as_json):
     tinycnn predict photo.jpg -c runs/resnet18-1
     tinycnn predict 7 -c runs/lenet5-1
     """
-    from .. import fuse
-    from ..train.build import make_transform, trained_model
+    from ..train.build import inference_model, make_transform
     from ..train.checkpoint import load
     from ..train.evaluate import view_average
     loaded = load(checkpoint)
     config = loaded.config
     pixels, truth = _read(image, config)
     x = make_transform(config)(255 - pixels if invert else pixels)
-    p = view_average(fuse(trained_model(loaded), fallback=True), _batch(x))[0]
+    p = view_average(inference_model(loaded), _batch(x))[0]
     if not invert and _looks_inverted(pixels, config):
         click.echo("hint: this image has a bright ground, the images trained on have a dark one: try --invert", err=True)
     order = p.argsort(kind="stable")[::-1][:top]

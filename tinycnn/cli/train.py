@@ -24,6 +24,7 @@ def _optimizers():
 
 PYTHON_WORDS = {"None": None, "True": True, "False": False}
 MODEL, RECIPE, OPTIMIZER = Name("model", _models), Name("recipe", _recipes), Name("optimizer", _optimizers)
+DEVICE = click.Choice(["cpu", "cuda"])
 
 
 def key_value(context, parameter, values):
@@ -64,6 +65,7 @@ def key_value(context, parameter, values):
               help="Steps between checkpoints within an epoch; there is one after each epoch too.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Threads that prepare images; useful for photographs.")
 @click.option("--threads", type=click.IntRange(1), help="Processor cores to use; the results are the same for any number. [default: all]")
+@click.option("--device", type=DEVICE, default="cpu", show_default=True, help="Where to compute: cuda is an NVIDIA GPU, or with TINYCNN_CUDA=simulate its simulation.")
 @click.option("--distributed", is_flag=True, help="Share each batch among the processes that `mpirun -n N tinycnn train ... --distributed` starts; needs MPI.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but the final accuracy.")
 @click.pass_context
@@ -97,6 +99,8 @@ def train(context, threads, distributed, quiet, **asked):
     if not distributed:
         _train(context, Alone(), quiet=quiet, **asked)
         return
+    if asked["device"] != "cpu":
+        raise click.UsageError(f"--distributed exchanges gradients between processes on the CPU; --device {asked['device']} is for a single process", context)
     from ..distributed.launch import communicator, ending_together, share_threads
     comm = communicator()
     with ending_together(comm, agreed=Interrupted):
@@ -110,12 +114,13 @@ def train(context, threads, distributed, quiet, **asked):
             sys.exit(130)  # one message is enough
 
 
-def _train(context, processes, model, resume, out, checkpoint_every, workers, quiet, **asked):
+def _train(context, processes, model, resume, out, checkpoint_every, workers, device, quiet, **asked):
     """The run, in one of several processes or in the only one."""
     from ..train import begin, configure
     from ..train import resume as resume_run
     from ..train.progress import Progress
-    how = {"progress": Progress(quiet or not processes.is_first), "workers": workers, "checkpoint_every": checkpoint_every, "processes": processes}
+    how = {"progress": Progress(quiet or not processes.is_first), "workers": workers, "checkpoint_every": checkpoint_every, "processes": processes,
+           "device": device}
     if resume:
         _refuse(context, "--resume continues a run with its own settings", {"model": model, "out": out, **asked})
         trainer = resume_run(resume, **how)

@@ -15,10 +15,10 @@ import numpy as np
 
 from ..distributed.shares import share
 from ..random import initial_seed
-from ..tensor import from_numpy
 from .streams import Streams, shuffled
 from .transforms.base import checked
 from .transforms.colour import ToFloat
+from .upload import upload
 
 ORDER, AUGMENT = 0, 1  # what a random number is for: part of its address, lest an image's place in the epoch decide how it is cropped
 
@@ -35,16 +35,18 @@ class DataLoader:
                     processes, those that would get none get the batch's first
     seed            of the order and the augmentation; that of tinycnn.manual_seed if None
     prefetch_factor batches ahead, for each worker
+    device          where the tensors are: "cpu", or "cuda", to which each batch is copied while the one before is worked on
 
     Each iteration is one epoch, numbered from 0; `set_epoch(e)` says which comes next, and `iterate(start_batch)` begins it in the middle.
     """
 
-    def __init__(self, dataset, batch_size=1, shuffle=False, *, num_workers=0, drop_last=False, transform=None, seed=None, prefetch_factor=2, part=(0, 1)):
+    def __init__(self, dataset, batch_size=1, shuffle=False, *, num_workers=0, drop_last=False, transform=None, seed=None, prefetch_factor=2, part=(0, 1),
+                 device="cpu"):
         for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("prefetch_factor", prefetch_factor, 1)):
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"DataLoader: {name} is {value!r}; it should be an integer, at least {least}")
         self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, batch_size, shuffle, drop_last
-        self.num_workers, self.prefetch_factor, self.part = num_workers, prefetch_factor, part
+        self.num_workers, self.prefetch_factor, self.part, self.device = num_workers, prefetch_factor, part, device
         self.transform = None if transform is None else checked(transform, "DataLoader")
         self.seed = initial_seed() if seed is None else int(seed)
         self.epoch = 0
@@ -73,7 +75,7 @@ class DataLoader:
         batches = (self._own_part(order[b * self.batch_size:(b + 1) * self.batch_size]) for b in range(start_batch, len(self)))
         load = partial(self._load, epoch=epoch)
         arrays = in_background(load, batches, self.num_workers, self.num_workers * self.prefetch_factor) if self.num_workers else map(load, batches)
-        return ((from_numpy(images), from_numpy(labels)) for images, labels in arrays)
+        return upload(arrays, self.device)
 
     def _own_part(self, indices):
         own = indices[share(len(indices), *self.part)]

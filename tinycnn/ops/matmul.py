@@ -15,7 +15,7 @@ class MatMul(Function):
     def forward(ctx, a, b, a_turned=False, b_turned=False):
         ctx.save_for_backward(a, b)
         ctx.turned = a_turned, b_turned
-        return ctx.kernels.matmul.matmul(a.array.swapaxes(-1, -2) if a_turned else a.array, b.array.swapaxes(-1, -2) if b_turned else b.array)
+        return ctx.kernels.matmul.matmul(turned(a.array) if a_turned else a.array, turned(b.array) if b_turned else b.array)
 
     def backward(ctx, dy):
         a, b = ctx.saved_tensors
@@ -26,6 +26,11 @@ class MatMul(Function):
         if ctx.needs_input_grad[1]:
             db = MatMul.apply(dy, a, True, a_turned) if b_turned else MatMul.apply(a, dy, not a_turned, False)
         return (None if da is None else sum_to(da, a.shape)), (None if db is None else sum_to(db, b.shape)), None, None
+
+
+def turned(array):
+    """The transposed matrices."""
+    return array.transpose(*range(array.ndim - 2), -1, -2)
 
 
 class Linear(Function):

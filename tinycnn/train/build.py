@@ -3,7 +3,7 @@
     configure("lenet5", epochs=3)       a config: every decision, as plain values (JSON-able); what config.json and each checkpoint hold
     make_trainer(config, folder)        the Trainer that it describes; called again with the same config, the same one, bit for bit
     make_model(config)                  its network
-    trained_model(checkpoint)           the same with the weights of a checkpoint
+    trained_model(checkpoint)           the same with the weights of a checkpoint;  inference_model: and as fast as it can be
 
 All defaults are decided in `configure`, so that a run can be resumed or evaluated when defaults have changed.
 """
@@ -16,6 +16,7 @@ from .. import __version__, models, nn, optim
 from ..data import DataLoader, open_dataset
 from ..data.transforms import IMAGENET_MEAN, IMAGENET_STD, channel_statistics
 from ..distributed.data_parallel import Alone
+from ..inference import fuse
 from ..random import manual_seed
 from . import recipes
 from .averaging import WeightAverage
@@ -68,6 +69,12 @@ def trained_model(checkpoint):
     return model.eval()
 
 
+def inference_model(checkpoint, device="cpu"):
+    """trained_model, on the CPU in the form in which it answers fastest."""
+    model = trained_model(checkpoint)
+    return fuse(model, fallback=True) if device == "cpu" else model.to(device)
+
+
 def make_recipe(config):
     """The recipe in a config (JSON has made dicts and lists of its parts)."""
     plain = config["recipe"]
@@ -82,9 +89,10 @@ def make_transform(config, train=False, ten_crop=False):
     return recipe.transform(config["model_options"]["image_size"], config["mean"], config["std"], train)
 
 
-def make_trainer(config, folder, progress=None, workers=0, checkpoint_every=1000, datasets=None, processes=None):
+def make_trainer(config, folder, progress=None, workers=0, checkpoint_every=1000, datasets=None, processes=None, device="cpu"):
     """The Trainer of a config, at its beginning, with its run in the folder `folder`. datasets: those that `configure` was given, if it was.
 
+    device: where it computes, "cpu" or "cuda". It is no part of the config: a run may go on elsewhere. Weights are drawn on the CPU, so they are the same everywhere.
     processes: a DataParallel, if this is one of several processes that share each batch of the recipe's size.
     """
     processes = processes or Alone()
@@ -92,8 +100,8 @@ def make_trainer(config, folder, progress=None, workers=0, checkpoint_every=1000
     _check_unchanged(config, datasets)
     recipe, epochs = make_recipe(config), config["epochs"]
     manual_seed(config["seed"])
-    model = make_model(config)
-    how = {"batch_size": recipe.batch_size, "num_workers": workers, "seed": config["seed"]}
+    model = make_model(config).to(device)
+    how = {"batch_size": recipe.batch_size, "num_workers": workers, "seed": config["seed"], "device": device}
     train = DataLoader(datasets["train"], shuffle=True, transform=make_transform(config, train=True), drop_last=_leaves_one(datasets["train"], recipe.batch_size),
                        part=(processes.rank, processes.size), **how)
     test = DataLoader(processes.own_part(datasets["test"]), transform=make_transform(config), **how)

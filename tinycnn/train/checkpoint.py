@@ -47,7 +47,7 @@ def save(path, config, model, optimizer=None, state=None, average=None):
         header |= {"state": json.dumps(state), "optimizer": json.dumps(plain)}
     if average is not None:
         arrays |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
-    arrays = {name: np.ascontiguousarray(tensor.array).reshape(tensor.shape) for name, tensor in arrays.items()}
+    arrays = {name: np.ascontiguousarray(tensor.device.to_numpy(tensor.array)).reshape(tensor.shape) for name, tensor in arrays.items()}
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise NotFiniteError(f"{path}: not saved: {name} holds NaN or infinity, the last update was too large (try a smaller learning rate). "

@@ -3,24 +3,31 @@
 NaN and infinity spread: a moment after one product overflows, every number is NaN. So the loss tells only that something happened. The first layer whose output is
 not finite although its input was tells where; if the loss is finite, the same question is asked of the gradients, from the loss backwards.
 """
+import math
+
 import numpy as np
 
-from ..autograd import enable_grad
+from ..autograd import enable_grad, no_grad
+from ..ops.arithmetic import isfinite
 
 
 class NotFiniteError(ArithmeticError):
     """A loss or a gradient is NaN or infinite; the message says where it began and what to try."""
 
 
+@no_grad()
 def finite(tensor):
-    return bool(np.isfinite(tensor.array).all())
+    return bool(isfinite(tensor).all())
 
 
+@no_grad()
 def gradients_finite(parameters):
-    """Whether every gradient is finite. The sum of squares tells in one fast pass; only if it overflows, look at each element."""
+    """Whether every gradient is finite. The sum of squares tells in one fast pass, of which a single number comes back; only if it overflows, look at each element."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    squares = sum(float(np.vdot(gradient.array, gradient.array)) for gradient in gradients)
-    return bool(np.isfinite(squares)) or all(finite(gradient) for gradient in gradients)
+    flat = [gradient.reshape(-1) for gradient in gradients]
+    with np.errstate(over="ignore"):
+        squares = float(sum(x @ x for x in flat))
+    return math.isfinite(squares) or all(finite(gradient) for gradient in gradients)
 
 
 def diagnose(model, loss_function, images, labels):
@@ -56,7 +63,7 @@ def _watch(name, forward, backward):
         called = f"{name} ({type(module).__name__})" if name else f"the network itself ({type(module).__name__}), outside its layers"
         for y in output if isinstance(output, tuple) else (output,):
             if not finite(y):
-                largest = max((float(np.abs(x.array).max(initial=0)) for x in inputs if x.is_floating), default=0.0)
+                largest = max((float(x.detach().abs().amax()) for x in inputs if x.is_floating and x.numel()), default=0.0)
                 forward.append(f"the output of {called}: {_count(y)}; the largest of its inputs is {largest:.3g}")
             if y.requires_grad:
                 y.register_hook(lambda dy: None if finite(dy) else backward.append(f"the gradient that reaches the output of {called}: {_count(dy)}"))
@@ -64,5 +71,6 @@ def _watch(name, forward, backward):
 
 
 def _count(tensor):
-    nan, infinite = int(np.isnan(tensor.array).sum()), int(np.isinf(tensor.array).sum())
+    values = tensor.device.to_numpy(tensor.array)
+    nan, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
     return " and ".join(f"{number:,} {what}" for number, what in ((nan, "NaN"), (infinite, "infinities")) if number) + f" among {tensor.numel():,} values"

@@ -26,7 +26,7 @@ def probabilities(model, loader, on_batch=lambda images: None):
         with no_grad():
             parts = []
             for images, labels in loader:
-                parts.append((view_average(model, images), labels.numpy()))
+                parts.append((view_average(model, images), labels.cpu().numpy()))
                 on_batch(len(labels))
     finally:
         model.train(was_training)
@@ -36,9 +36,9 @@ def probabilities(model, loader, on_batch=lambda images: None):
 def view_average(model, images):
     """Probabilities (N, classes) of a batch, averaged over the views of each image."""
     if images.ndim == 4:
-        return F.softmax(model(images), dim=1).numpy()
+        return F.softmax(model(images), dim=1).cpu().numpy()
     N, views = images.shape[:2]
-    return F.softmax(model(images.flatten(0, 1)), dim=1).numpy().reshape(N, views, -1).mean(axis=1)
+    return F.softmax(model(images.flatten(0, 1)), dim=1).cpu().numpy().reshape(N, views, -1).mean(axis=1)
 
 
 def score(p, labels):

@@ -11,8 +11,6 @@ import math
 import os
 from pathlib import Path
 
-import numpy as np
-
 
 class Average:
     """Loss and accuracy over the images seen so far. Its three numbers are all there is to save."""
@@ -22,8 +20,8 @@ class Average:
 
     @classmethod
     def of_batch(cls, loss, logits, labels):
-        """Of one batch: its mean loss, logits (N, classes) and labels (N,), the last two as arrays."""
-        return cls(len(labels), loss * len(labels), int(np.count_nonzero(logits.argmax(axis=1) == labels)))
+        """Of one batch: its mean loss, logits (N, classes) and labels (N,), tensors on one device."""
+        return cls(len(labels), loss.item() * len(labels), int((logits.argmax(1) == labels).sum().item()))
 
     def add(self, other):
         """The images of another average as well."""

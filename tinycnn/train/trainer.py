@@ -87,7 +87,7 @@ class Trainer:
         loss, logits = self.loss_function(self.model(images), labels)  # what does it say, and how wrong is that?
         self.require(finite(loss), f"the loss is {loss.item()}", images, labels, rng_state)
 
-        self.processes.before_backward(Average.of_batch(loss.item(), logits.detach().numpy(), labels.numpy()), self.stop.requested)
+        self.processes.before_backward(Average.of_batch(loss.detach(), logits.detach(), labels), self.stop.requested)
         loss.backward()  # which way is better, for every weight?
         result, stop = self.processes.after_backward()
         self.require(gradients_finite(self.model.parameters()), "the loss is finite, but its gradient is not", images, labels, rng_state)

@@ -55,6 +55,11 @@ class MemoryPool:
         pass
 
 
+def alloc_pinned_memory(nbytes):
+    """Memory of the host, filled with 0xFF; NumPy looks into it as a buffer."""
+    return bytearray(b"\xff" * nbytes)
+
+
 _pool = MemoryPool()
 
 
