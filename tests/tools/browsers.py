@@ -22,6 +22,7 @@ def chromium(folder):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    browser.set_script_timeout(600)  # a busy machine is no failure
     try:
         yield browser
     finally:

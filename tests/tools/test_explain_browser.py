@@ -66,7 +66,7 @@ def opened(browser, pages):
 def show(browser, path):
     from selenium.webdriver.support.ui import WebDriverWait
     browser.get(path.as_uri())
-    WebDriverWait(browser, 60).until(lambda _: state(browser) != "working")
+    WebDriverWait(browser, 600).until(lambda _: state(browser) != "working")
 
 
 def state(browser):
@@ -111,7 +111,7 @@ def test_the_page_agrees_with_the_engine(opened, name):
         tab.click()
         for value in [radio.get_attribute("value") for radio in browser.find_elements("css selector", "#views:not([hidden]) input")] or [None]:
             view(browser, tab.get_attribute("data-tab"), value)
-            browser.execute_script("for (let i = 0; i < 30; i++) document.querySelector('#next').click()")
+            browser.execute_script("for (let i = 0; i < 12; i++) document.querySelector('#next').click()")
             name, total = result(browser)
             engine = browser.find_elements("css selector", ".engine")
             assert not engine or float(engine[0].text.removeprefix("the engine says ").replace("−", "-")) == pytest.approx(total, rel=1e-4, abs=1e-4), (value, name)
@@ -268,7 +268,7 @@ def test_steps_keys_and_playing(opened):
     before = result(browser)
     press(browser, " ")
     assert one(browser, "#play").get_attribute("aria-pressed") == "true"
-    WebDriverWait(browser, 30).until(lambda _: result(browser) != before)
+    WebDriverWait(browser, 600).until(lambda _: result(browser) != before)
     press(browser, " ")
     assert one(browser, "#play").get_attribute("aria-pressed") == "false"
     one(browser, "#tab-forward").click()

@@ -242,7 +242,8 @@ def _record(ctx, args, outputs):
     ctx.edges = [_edge(arg, ctx) if needed else None for arg, needed in zip(args, ctx.needs_input_grad)]
     ctx.sequence = next(_sequence)
     ctx.device = outputs[0].device
-    ctx.made_in = (recording.modules[0], recording.modules[-1]) if recording.modules else None  # for Tensor.graph(): the outermost module and the innermost
+    modules = recording.modules
+    ctx.made_in = (modules[0], modules[-1]) if modules else None  # the outermost and the innermost: for Tensor.graph()
     ctx.outputs = [(out.array.shape, out.array.dtype) for out in outputs]
     ctx._saved = [None if tensor is None else _put_away(tensor, outputs) for tensor in ctx._saved]
     for i, out in enumerate(outputs):

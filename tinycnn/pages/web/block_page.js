@@ -4,7 +4,6 @@ import { Block } from "./block_math.js";
 import { product, rowsBy } from "./conv_figures.js";
 import { Desk } from "./desk.js";
 import { Numbers, range, text } from "./numbers.js";
-import { compare } from "./selftest.js";
 
 export function blockPage(data) {
   const block = new Block(data), { x, y } = block.byId, state = { n: 0, c: 0, k: 0, m: 0 };
@@ -16,8 +15,7 @@ export function blockPage(data) {
   desk.selector("of y", "k", count(y), (k) => (state.k = k));
   desk.selector("of those between", "m", range(between), (m) => (state.m = m));
   return () => block.nodes.filter(({ id }) => id !== "x").map((node) => ({ name: `${node.title}, ${node.say}: forward`, engine: node.value, here: node.here, length: terms(node) }))
-    .concat(block.nodes.filter(({ id }) => id !== "y").map((node) => ({ name: `${node.title}: its gradient, from ${node.users.map(({ title }) => title).join(" and ")}`, engine: node.gradient, here: sumOf(block.contributions(node)), length: 100 * node.users.length })))
-    .map(compare);
+    .concat(block.nodes.filter(({ id }) => id !== "y").map((node) => ({ name: `${node.title}: its gradient, from ${node.users.map(({ title }) => title).join(" and ")}`, engine: node.gradient, here: sumOf(block.contributions(node)), length: 100 * node.users.length })));
 }
 
 function terms(node) {

@@ -20,6 +20,8 @@ export function inputGradViews(conv, figures) {
         rows: rowsBy(uses, (use) => use.k, (k) => `filter ${k}`, (use) => product(use, use.tap, "w", "dy"), (k) => filters.includes(k)),
         total: uses.reduce((sum, use) => sum + use.w * use.dy, 0),
         engine: conv.dx.at(state.n, state.c, h, v),
+        ways: [{ name: "collected", value: uses.reduce((sum, use) => sum + use.w * use.dy, 0) }, { name: "as a correlation", value: conv.dxByCorrelation(state.n, state.c, h, v) },
+          { name: "by the transposed matrix", value: conv.dxByMatrix(state.n, state.c, h, v) }],
       },
     };
   }

@@ -3,7 +3,7 @@
 // Everything is made of products  dy[n, k, p, q] * w[k, c, r, s] * x[n, c, h, v]  with  h = p*stride + r*dilation - padding, v likewise from q and s.
 // Such a product is called a use here: position (p, q) uses input (h, v) through weight (r, s). y, dx and dw sum over the uses of one output, one input, one weight.
 
-import { Numbers } from "./numbers.js";
+import { Numbers, range } from "./numbers.js";
 
 export class Conv {
   constructor(data) {
@@ -27,12 +27,20 @@ export class Conv {
     return Number.isInteger(position) && position >= 0 && position < this.positions[axis] ? position : null;
   }
 
+  // The input channel that filter k sees as its cg-th, and the filters that see a channel: those of the same group.
+  channelOf(k, cg) {
+    return Math.floor(k / this.Kg) * this.Cg + cg;
+  }
+
+  filtersOf(c) {
+    return range(this.Kg, Math.floor(c / this.Cg) * this.Kg);
+  }
+
   // One use. c: the input channel; cg: the same, counted within its group.
   use(n, k, cg, p, q, r, s) {
     const h = this.place(0, p, r), v = this.place(1, q, s);
     const inside = h >= 0 && h < this.H && v >= 0 && v < this.W;
-    const c = Math.floor(k / this.Kg) * this.Cg + cg;
-    return { n, k, c, cg, p, q, r, s, h, v, inside, tap: r * this.S + s, w: this.w.at(k, cg, r, s), x: inside ? this.x.at(n, c, h, v) : 0, dy: this.dy.at(n, k, p, q) };
+    return { n, k, c: this.channelOf(k, cg), cg, p, q, r, s, h, v, inside, tap: r * this.S + s, w: this.w.at(k, cg, r, s), x: inside ? this.x.at(n, this.channelOf(k, cg), h, v) : 0, dy: this.dy.at(n, k, p, q) };
   }
 
   usesOfOutput(n, k, p, q) {
@@ -43,8 +51,8 @@ export class Conv {
   }
 
   usesOfInput(n, c, h, v) {
-    const uses = [], group = Math.floor(c / this.Cg);
-    for (let k = group * this.Kg; k < (group + 1) * this.Kg; k++)
+    const uses = [];
+    for (const k of this.filtersOf(c))
       for (let r = 0; r < this.R; r++)
         for (let s = 0; s < this.S; s++) {
           const p = this.position(0, h, r), q = this.position(1, v, s);
@@ -74,7 +82,7 @@ export class Conv {
             let sum = this.bias ? this.bias.at(k) : 0;
             db.data[k] += dy;
             for (let cg = 0; cg < this.Cg; cg++) {
-              const c = Math.floor(k / this.Kg) * this.Cg + cg;
+              const c = this.channelOf(k, cg);
               for (let r = 0; r < this.R; r++) {
                 const h = this.place(0, p, r);
                 if (h < 0 || h >= this.H) continue;
@@ -93,28 +101,27 @@ export class Conv {
     return { y, dx, dw, db };
   }
 
+  // ---- the same element by element, in the other ways
+
+  // y as a product of matrices: row k of W times column (p, q) of U.
+  yByColumns(n, k, p, q) {
+    let sum = this.bias ? this.bias.at(k) : 0;
+    for (let cg = 0; cg < this.Cg; cg++)
+      for (let r = 0; r < this.R; r++)
+        for (let s = 0; s < this.S; s++) sum += this.w.at(k, cg, r, s) * this.column(n, this.channelOf(k, cg), r, s, p, q);
+    return sum;
+  }
+
   // dx as an ordinary correlation: of dy, with stride - 1 zeros between its elements and zeros around it, with the filters turned by half a circle.
-  dxByCorrelation() {
-    const dx = Numbers.zeros(this.x.shape);
-    const [front, height, width] = [this.front(), this.H + this.dilation[0] * (this.R - 1), this.W + this.dilation[1] * (this.S - 1)];
-    for (let n = 0; n < this.N; n++)
-      for (let k = 0; k < this.K; k++) {
-        const spread = Numbers.zeros([height, width]);
-        for (let p = 0; p < this.P; p++)
-          for (let q = 0; q < this.Q; q++) {
-            const i = p * this.stride[0] + front[0], j = q * this.stride[1] + front[1];
-            if (i >= 0 && i < height && j >= 0 && j < width) spread.add(this.dy.at(n, k, p, q), i, j);
-          }
-        for (let cg = 0; cg < this.Cg; cg++)
-          for (let r = 0; r < this.R; r++)
-            for (let s = 0; s < this.S; s++) {
-              const turned = this.w.at(k, cg, this.R - 1 - r, this.S - 1 - s), c = Math.floor(k / this.Kg) * this.Cg + cg;
-              for (let h = 0; h < this.H; h++)
-                for (let v = 0; v < this.W; v++)
-                  dx.data[((n * this.C + c) * this.H + h) * this.W + v] += turned * spread.data[(h + r * this.dilation[0]) * width + v + s * this.dilation[1]];
-            }
-      }
-    return dx;
+  dxByCorrelation(n, c, h, v) {
+    let sum = 0;
+    for (const k of this.filtersOf(c))
+      for (let r = 0; r < this.R; r++)
+        for (let s = 0; s < this.S; s++) {
+          const at = this.spreadAt(h + r * this.dilation[0], v + s * this.dilation[1]);
+          if (at) sum += this.w.at(k, c % this.Cg, this.R - 1 - r, this.S - 1 - s) * this.dy.at(n, k, ...at);
+        }
+    return sum;
   }
 
   // Rows and columns of zeros before the first element of dy in that correlation: dilation*(R-1) - padding.
@@ -135,11 +142,10 @@ export class Conv {
     return Number.isInteger(r) && Number.isInteger(s) && r >= 0 && r < this.R && s >= 0 && s < this.S ? this.w.at(k, cg, r, s) : 0;
   }
 
-  // dx[n, c, h, v] as the product of row (h, v) of the transposed matrix with dy.
+  // dx as the product of row (h, v) of the transposed matrix with dy.
   dxByMatrix(n, c, h, v) {
     let sum = 0;
-    const group = Math.floor(c / this.Cg);
-    for (let k = group * this.Kg; k < (group + 1) * this.Kg; k++)
+    for (const k of this.filtersOf(c))
       for (let p = 0; p < this.P; p++)
         for (let q = 0; q < this.Q; q++) sum += this.matrix(k, c % this.Cg, p, q, h, v) * this.dy.at(n, k, p, q);
     return sum;
@@ -151,43 +157,24 @@ export class Conv {
     return h >= 0 && h < this.H && v >= 0 && v < this.W ? this.x.at(n, c, h, v) : 0;
   }
 
-  // y and dw as products of matrices: Y = W U, dW = dY U'. U is made one image and one group at a time.
-  byColumns() {
-    const y = Numbers.zeros(this.y.shape), dw = Numbers.zeros(this.w.shape), rows = this.Cg * this.R * this.S, columns = this.P * this.Q;
+  // dw as a correlation of x with dy as the filter: dy dilated by the stride, moved by the dilation. The loops of a convolution with both exchanged.
+  dwByCorrelation(k, cg, r, s) {
+    let sum = 0;
     for (let n = 0; n < this.N; n++)
-      for (let g = 0; g < this.G; g++) {
-        const U = new Float64Array(rows * columns);
-        for (let row = 0; row < rows; row++)
-          for (let t = 0; t < columns; t++) {
-            const tap = row % (this.R * this.S), c = g * this.Cg + Math.floor(row / (this.R * this.S));
-            U[row * columns + t] = this.column(n, c, Math.floor(tap / this.S), tap % this.S, Math.floor(t / this.Q), t % this.Q);
-          }
-        for (let k = g * this.Kg; k < (g + 1) * this.Kg; k++)
-          for (let row = 0; row < rows; row++)
-            for (let t = 0; t < columns; t++) {
-              y.data[(n * this.K + k) * columns + t] += this.w.data[k * rows + row] * U[row * columns + t];
-              dw.data[k * rows + row] += this.dy.data[(n * this.K + k) * columns + t] * U[row * columns + t];
-            }
-      }
-    if (this.bias) y.data.forEach((_, i) => (y.data[i] += this.bias.at(Math.floor(i / columns) % this.K)));
-    return { y, dw };
+      for (let p = 0; p < this.P; p++)
+        for (let q = 0; q < this.Q; q++) {
+          const h = r * this.dilation[0] + p * this.stride[0] - this.padding[0], v = s * this.dilation[1] + q * this.stride[1] - this.padding[1];
+          if (h >= 0 && h < this.H && v >= 0 && v < this.W) sum += this.dy.at(n, k, p, q) * this.x.at(n, this.channelOf(k, cg), h, v);
+        }
+    return sum;
   }
 
-  // dw as a correlation of x with dy as the filter: dy dilated by the stride, moved by the dilation. The loops of a convolution with both exchanged.
-  dwByCorrelation() {
-    const dw = Numbers.zeros(this.w.shape);
-    for (let k = 0; k < this.K; k++)
-      for (let cg = 0; cg < this.Cg; cg++)
-        for (let r = 0; r < this.R; r++)
-          for (let s = 0; s < this.S; s++)
-            for (let n = 0; n < this.N; n++)
-              for (let p = 0; p < this.P; p++)
-                for (let q = 0; q < this.Q; q++) {
-                  const h = r * this.dilation[0] + p * this.stride[0] - this.padding[0], v = s * this.dilation[1] + q * this.stride[1] - this.padding[1];
-                  if (h >= 0 && h < this.H && v >= 0 && v < this.W)
-                    dw.add(this.dy.at(n, k, p, q) * this.x.at(n, Math.floor(k / this.Kg) * this.Cg + cg, h, v), k, cg, r, s);
-                }
-    return dw;
+  // dw as a product of matrices: row k of dY times row (cg, r, s) of U, of all images.
+  dwByColumns(k, cg, r, s) {
+    let sum = 0;
+    for (let n = 0; n < this.N; n++)
+      for (let t = 0; t < this.P * this.Q; t++) sum += this.dy.data[(n * this.K + k) * this.P * this.Q + t] * this.column(n, this.channelOf(k, cg), r, s, Math.floor(t / this.Q), t % this.Q);
+    return sum;
   }
 
   // How many (position, tap) pairs use an input, within one filter and channel.

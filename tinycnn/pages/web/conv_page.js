@@ -7,7 +7,6 @@ import { inputGradViews } from "./conv_input_grad.js";
 import { weightGradViews } from "./conv_weight_grad.js";
 import { Desk } from "./desk.js";
 import { range } from "./numbers.js";
-import { compare } from "./selftest.js";
 
 const WORK = 4e6; // multiplications that the transposed matrix may cost; of larger layers, some rows are checked
 
@@ -49,23 +48,19 @@ function usage(conv, figures) {
 }
 
 function checks(conv) {
-  const { y, dx, dw, db } = conv.byUses(), columns = conv.byColumns();
+  const { y, dx, dw, db } = conv.byUses();
   const inputs = conv.Kg * conv.R * conv.S, outputs = conv.Cg * conv.R * conv.S + 1, positions = conv.N * conv.P * conv.Q;
-  const every = Math.max(1, Math.ceil((conv.x.data.length * conv.Kg * conv.P * conv.Q) / WORK)); // every so many-th row of the transposed matrix
-  const rows = range(Math.ceil(conv.x.data.length / every)).map((i) => i * every);
-  const index = (offset) => { const v = offset % conv.W, h = Math.floor(offset / conv.W) % conv.H, c = Math.floor(offset / conv.W / conv.H) % conv.C; return [Math.floor(offset / conv.W / conv.H / conv.C), c, h, v]; };
-  const ofOne = (offset) => conv.timesUsed(Math.floor(offset / conv.W), offset % conv.W);
   return [
     { name: "y, window by window", engine: conv.y, here: y, length: outputs },
-    { name: "y = W U, a product of matrices", engine: conv.y, here: columns.y, length: outputs },
+    { name: "y = W U, a product of matrices", engine: conv.y, here: (...at) => conv.yByColumns(...at), length: outputs },
     { name: "dx, collected or scattered", engine: conv.dx, here: dx, length: inputs },
-    { name: "dx, a correlation with the turned filter", engine: conv.dx, here: conv.dxByCorrelation(), length: inputs },
-    { name: "dx = Aᵀ dy, the transposed matrix", engine: conv.dx, here: (offset) => conv.dxByMatrix(...index(offset)), offsets: rows, length: inputs },
+    { name: "dx, a correlation with the turned filter", engine: conv.dx, here: (...at) => conv.dxByCorrelation(...at), length: inputs },
+    { name: "dx = Aᵀ dy, the transposed matrix", engine: conv.dx, here: (...at) => conv.dxByMatrix(...at), length: inputs, every: Math.ceil((conv.x.data.length * conv.Kg * conv.P * conv.Q) / WORK) },
     { name: "dw, collected or added", engine: conv.dw, here: dw, length: positions },
-    { name: "dw, a correlation of x with dy", engine: conv.dw, here: conv.dwByCorrelation(), length: positions },
-    { name: "dW = dY Uᵀ, a product of matrices", engine: conv.dw, here: columns.dw, length: positions },
+    { name: "dw, a correlation of x with dy", engine: conv.dw, here: (...at) => conv.dwByCorrelation(...at), length: positions },
+    { name: "dW = dY Uᵀ, a product of matrices", engine: conv.dw, here: (...at) => conv.dwByColumns(...at), length: positions },
     { name: "db", engine: conv.db, here: db, length: positions },
-    { name: "how often each input is used", engine: conv.used, here: ofOne, length: 1 },
-    { name: "how often each weight is used", engine: conv.met, here: (offset) => conv.timesMet(Math.floor(offset / conv.S), offset % conv.S), length: 1 },
-  ].map(compare);
+    { name: "how often each input is used", engine: conv.used, here: (_, __, h, v) => conv.timesUsed(h, v), length: 1 },
+    { name: "how often each weight is used", engine: conv.met, here: (_, __, r, s) => conv.timesMet(r, s), length: 1 },
+  ];
 }

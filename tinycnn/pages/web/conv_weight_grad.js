@@ -18,6 +18,8 @@ export function weightGradViews(conv, figures) {
         rows: rowsBy(uses, (use) => use.n, (n) => `image ${n}`, (use) => product(use, numberOf(use), "dy", "x"), (n) => n === state.n),
         total: uses.reduce((sum, use) => sum + use.dy * use.x, 0),
         engine: conv.dw.at(state.k, cg, r, s),
+        ways: [{ name: "collected", value: uses.reduce((sum, use) => sum + use.dy * use.x, 0) }, { name: "as a correlation", value: conv.dwByCorrelation(state.k, cg, r, s) },
+          { name: "as a product of matrices", value: conv.dwByColumns(state.k, cg, r, s) }],
       },
     };
   }

@@ -4,7 +4,8 @@
 //            also: names of other figures to choose from, select(state, choice) -> selection or null, loops: name of a loop nest }
 //   choice = { figure, panel, i, j }
 //   selection = { marks, sum, values: [{ figure, panel, value }], indices: { p: 1, ... } }       values: what a grid shows now, where it depends on the choice
-//   sum = { name, start: { name, value }, rows: [{ name, products }], total, engine }            product = { number, factors: [{ name, value }], silent }
+//   sum = { name, start: { name, value }, rows: [{ name, products }], total, engine, how: in words, ways: [{ name, value }] that must give the same }
+//   product = { number, factors: [{ name, value }], silent }
 
 import { drawArrows } from "./arrows.js";
 import { Figure, hue, letter } from "./grid.js";
@@ -185,7 +186,7 @@ export class Desk {
 
 // ---- the sum and the loop nest as HTML
 
-function sumTable({ name, start, rows, total, engine, how }) {
+function sumTable({ name, start, rows, total, engine, how, ways }) {
   const products = rows.reduce((count, row) => count + row.products.length, 0);
   const lines = start ? [`<tr class="start"><td></td><td>${start.name}</td><td></td><td>${text(start.value)}</td></tr>`] : [];
   for (const row of rows) {
@@ -198,8 +199,9 @@ function sumTable({ name, start, rows, total, engine, how }) {
   }
   if (!products) lines.push('<tr class="more"><td colspan="4">no products: nothing uses it</td></tr>');
   const agrees = engine === undefined ? "" : `<span class="engine">the engine says ${text(engine, 6)}</span>`;
+  const same = ways ? `<p class="ways">${ways.map((way) => `${way.name} <b>${text(way.value, 6)}</b>`).join(" = ")}</p>` : "";
   return `<p class="result"><b>${name}</b> = <output>${text(total, 6)}</output> ${agrees}</p>
-    <p class="how">${how ?? `the sum of ${products} product${products === 1 ? "" : "s"}${start ? ` and ${start.name}` : ""}`}</p>
+    <p class="how">${how ?? `the sum of ${products} product${products === 1 ? "" : "s"}${start ? ` and ${start.name}` : ""}`}</p>${same}
     <div class="scroll"><table class="sum"><tbody>${lines.join("")}</tbody></table></div>`;
 }
 

@@ -2,7 +2,6 @@
 
 import { Desk } from "./desk.js";
 import { Numbers, range } from "./numbers.js";
-import { compare } from "./selftest.js";
 
 class LRN {
   constructor(data) {
@@ -32,9 +31,8 @@ class LRN {
     return [-2 * this.alpha * this.beta * this.x.at(n, c, h, v), this.dy.at(n, j, h, v), this.x.at(n, j, h, v) * this.baseAt(n, j, h, v) ** (-this.beta - 1)];
   }
 
-  at(offset) {
-    const [v, rest] = [offset % this.W, Math.floor(offset / this.W)], h = rest % this.H, c = Math.floor(rest / this.H) % this.C;
-    return [Math.floor(rest / this.H / this.C), c, h, v];
+  yAt(n, c, h, v) {
+    return this.x.at(n, c, h, v) * this.baseAt(n, c, h, v) ** -this.beta;
   }
 
   dxAt(n, c, h, v) {
@@ -46,12 +44,11 @@ export function lrnPage(data) {
   const lrn = new LRN(data), state = { n: 0, c: Math.floor(lrn.C / 2), h: 0, v: 0 };
   const desk = new Desk([{ id: "forward", name: "Forward: y" }, { id: "dx", name: "Backward: dx" }], views(lrn), state, data.loops);
   desk.selector("image n", "n", range(lrn.N), (n) => (state.n = n));
-  const y = ([n, c, h, v]) => lrn.x.at(n, c, h, v) * lrn.baseAt(n, c, h, v) ** -lrn.beta;
   return () => [
-    { name: "base", engine: lrn.base, here: (offset) => lrn.baseAt(...lrn.at(offset)), length: lrn.size },
-    { name: "y", engine: lrn.y, here: (offset) => y(lrn.at(offset)), length: lrn.size },
-    { name: "dx, its two parts", engine: lrn.dx, here: (offset) => lrn.dxAt(...lrn.at(offset)), length: 4 * lrn.size },
-  ].map(compare);
+    { name: "base", engine: lrn.base, here: (...at) => lrn.baseAt(...at), length: lrn.size },
+    { name: "y", engine: lrn.y, here: (...at) => lrn.yAt(...at), length: lrn.size },
+    { name: "dx, its two parts", engine: lrn.dx, here: (...at) => lrn.dxAt(...at), length: 4 * lrn.size },
+  ];
 }
 
 function views(lrn) {

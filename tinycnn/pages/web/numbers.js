@@ -4,6 +4,8 @@ export class Numbers {
   constructor(shape, data) {
     this.shape = shape;
     this.data = data;
+    const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((product, extent) => product * extent, 1));
+    [this.first, this.second, this.third, this.fourth] = [...strides, 0, 0, 0, 0]; // at most four axes
   }
 
   static decode({ shape, base64 }) {
@@ -15,20 +17,31 @@ export class Numbers {
     return new Numbers(shape, new Float64Array(shape.reduce((product, extent) => product * extent, 1)));
   }
 
-  offset(index) {
-    return index.reduce((sum, i, axis) => sum * this.shape[axis] + i, 0);
+  offset(i, j = 0, k = 0, l = 0) {
+    return i * this.first + j * this.second + k * this.third + l * this.fourth;
   }
 
-  at(...index) {
-    return this.data[this.offset(index)];
+  // The other way round: the index of an offset.
+  index(offset) {
+    const index = [];
+    for (let axis = this.shape.length - 1; axis >= 0; axis--) {
+      index.unshift(offset % this.shape[axis]);
+      offset = Math.floor(offset / this.shape[axis]);
+    }
+    return index;
   }
 
-  add(value, ...index) {
-    this.data[this.offset(index)] += value;
+  at(i, j, k, l) {
+    return this.data[this.offset(i, j, k, l)];
   }
 
+  add(value, i, j, k, l) {
+    this.data[this.offset(i, j, k, l)] += value;
+  }
+
+  // Of the finite ones, by their size.
   largest() {
-    return this.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    return this.data.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 0);
   }
 }
 

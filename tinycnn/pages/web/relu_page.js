@@ -2,7 +2,6 @@
 
 import { Desk } from "./desk.js";
 import { Numbers, range } from "./numbers.js";
-import { compare } from "./selftest.js";
 
 export function reluPage(data) {
   const [N, C, H, W] = data.arrays.x.shape, state = { n: 0, c: 0 };
@@ -32,7 +31,7 @@ export function reluPage(data) {
   desk.selector("image n", "n", range(N), (n) => (state.n = n));
   desk.selector("channel c", "c", range(C), (c) => (state.c = c));
   return () => [
-    { name: "y", engine: arrays.y, here: (offset) => Math.max(arrays.x.data[offset], 0), length: 1 },
-    { name: "dx", engine: arrays.dx, here: (offset) => (arrays.x.data[offset] > 0 ? arrays.dy.data[offset] : 0), length: 1 },
-  ].map(compare);
+    { name: "y", engine: arrays.y, here: (...at) => Math.max(arrays.x.at(...at), 0), length: 1 },
+    { name: "dx", engine: arrays.dx, here: (...at) => (arrays.x.at(...at) > 0 ? arrays.dy.at(...at) : 0), length: 1 },
+  ];
 }

@@ -9,12 +9,12 @@ export function allowed(engine, length) {
   return 8 * EPSILON * Math.sqrt(Math.max(length, 1)) * Math.max(engine.largest(), 1e-30);
 }
 
-// check = { name, engine: Numbers, here: Numbers or (offset) -> number, offsets (default: all), length of the sums }
-export function compare({ name, engine, here, offsets, length }) {
-  const at = offsets ?? engine.data.keys();
+// check = { name, engine: Numbers, here: Numbers or (...index) -> number, every: only each so many-th, length of the sums }
+export function compare({ name, engine, here, every = 1, length }) {
   let difference = 0, count = 0;
-  for (const offset of at) {
-    const distance = Math.abs((typeof here === "function" ? here(offset) : here.data[offset]) - engine.data[offset]);
+  for (let offset = 0; offset < engine.data.length; offset += every) {
+    const mine = typeof here === "function" ? here(...engine.index(offset)) : here.data[offset], theirs = engine.data[offset];
+    const distance = Object.is(mine, theirs) ? 0 : Math.abs(mine - theirs);
     difference = Math.max(difference, Number.isNaN(distance) ? Infinity : distance);
     count += 1;
   }

@@ -5,7 +5,7 @@ import { convPage } from "./conv_page.js";
 import { lrnPage } from "./lrn_page.js";
 import { poolPage } from "./pool_page.js";
 import { reluPage } from "./relu_page.js";
-import { show } from "./selftest.js";
+import { compare, show } from "./selftest.js";
 
 const PAGES = { block: blockPage, conv: convPage, pool: poolPage, lrn: lrnPage, relu: reluPage };
 const data = JSON.parse(document.querySelector("#data").textContent);
@@ -29,4 +29,14 @@ const reach = () => {
 addEventListener("hashchange", reach);
 document.addEventListener("click", ({ target }) => { if (target.closest('a[href^="#L"]')) setTimeout(reach); });
 
-setTimeout(() => show(checks())); // after the page has been drawn
+// The self-test begins when the page has been drawn, and lets the page answer between its parts.
+async function test() {
+  const pause = () => new Promise((go) => setTimeout(go)), results = [];
+  await pause();
+  for (const check of checks()) {
+    results.push(compare(check));
+    await pause();
+  }
+  show(results);
+}
+test();
