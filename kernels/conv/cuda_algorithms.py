@@ -1,6 +1,6 @@
 """The ways to compute a convolution on the GPU, and which one is taken: the table of algorithms.py, for the device.
 
-Every algorithm is a module with
+Every algorithm is a module, or an object in one, with
 
     NAME
     forward(x, w, bias, geometry)    input_grad(dy, w, x_shape, geometry)    weight_grad(dy, x, w_shape, geometry)
@@ -17,20 +17,24 @@ from math import inf
 
 from .sizes import sizes
 
-#           name            module           taken only if asked for
+#    name             module           taken only if asked for
 ALGORITHMS = {
     "im2col": ("cuda_im2col", False),
     "implicit": ("cuda_implicit", False),
     "winograd": ("cuda_winograd", False),
+    "implicit_tf32": ("cuda_tensor.TF32", True),
+    "implicit_fp16": ("cuda_tensor.FP16", True),
 }
 
 
 @cache
 def algorithm_module(name):
-    """The module that implements the algorithm called `name`."""
+    """What implements the algorithm called `name`."""
     if name not in ALGORITHMS:
         raise ValueError(f"convolution: unknown algorithm {name!r} for CUDA: there are {', '.join(ALGORITHMS)}")
-    return import_module(f".{ALGORITHMS[name][0]}", __package__)
+    module, _, part = ALGORITHMS[name][0].partition(".")
+    module = import_module(f".{module}", __package__)
+    return getattr(module, part) if part else module
 
 
 def choose(form, x_shape, w_shape, geometry, dtype, algorithm=None):

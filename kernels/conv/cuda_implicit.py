@@ -24,7 +24,6 @@ from .cuda_model import seconds
 from .sizes import sizes
 
 NAME = "implicit"
-SOURCE = "conv/implicit.cu"
 THREADS = 256
 FLOAT = np.dtype(np.float32)
 
@@ -54,26 +53,34 @@ class Taps(NamedTuple):
     step_w: int
 
 
+class Kernels(NamedTuple):
+    """A source with the kernels gather and weights, for small and for large tiles, and what one must know of it."""
+
+    source: str
+    chunk: int  # channels of a tap are counted up to a multiple of this
+    depth: dict  # elements of the sum in a step, for each side of a tile
+    type_name: str  # of x, w and dy, in the source
+    shared: dict  # bytes of dynamic shared memory, for each side of a tile: (of gather, of weights)
+
+
+OWN = Kernels("conv/implicit.cu", 4, {64: 16, 128: 8}, "real", {64: (0, 0), 128: (0, 0)})
+
+
 # ---- the model
 
-def products(form, n):
-    """(M, N, K, matrices): the matrix product that a form is, with channels counted up to multiples of four where they are part of the sum or of a row."""
+def products(form, n, chunk=4):
+    """(M, N, K, matrices): the matrix product that a form is, with channels counted up to multiples of a chunk where they are part of the sum or of a row."""
     C, K, RS = n.C // n.G, n.K // n.G, n.R * n.S
     if form == "weight_grad":
-        return K, RS * up_to_four(C), n.N * n.P * n.Q, n.G
-    return (n.N * n.P * n.Q, K, RS * up_to_four(C), n.G) if form == "forward" else (n.N * n.H * n.W, C, RS * up_to_four(K), n.G)
+        return K, RS * up_to(chunk, C), n.N * n.P * n.Q, n.G
+    return (n.N * n.P * n.Q, K, RS * up_to(chunk, C), n.G) if form == "forward" else (n.N * n.H * n.W, C, RS * up_to(chunk, K), n.G)
 
 
-def cost(form, n, geometry, dtype):
-    """All products of all tiles, used or not; each operand and the result once, and partial sums."""
-    return model(form, n, geometry, dtype)
-
-
-def model(form, n, geometry, dtype, tensor=None):
-    """The cost with the factors' precision, "tf32" or "fp16", if on tensor cores."""
+def cost(form, n, geometry, dtype, chunk=4, tensor=None):
+    """All products of all tiles, used or not; each operand and the result once, and partial sums. tensor: "tf32" or "fp16" where tensor cores do it."""
     if min(n) == 0:
         return 0.0
-    M, N, K, G = products(form, n)
+    M, N, K, G = products(form, n, chunk)
     tile, parts = cut(M, N, K, G, dtype)
     side, phases = SIDES[tile], geometry.stride[0] * geometry.stride[1] if form == "input_grad" else 1
     tiles = blocks(M, side) * blocks(N, side) * G
@@ -92,36 +99,35 @@ def scratch(form, n, geometry, dtype=FLOAT):
     return parts * filters if form == "weight_grad" else filters + (parts * M * N * G if parts > 1 else 0)
 
 
-def up_to_four(channels):
-    return -(-channels // 4) * 4
+def up_to(chunk, channels):
+    """The least multiple of `chunk` that is not less."""
+    return blocks(channels, chunk) * chunk
 
 
 # ---- the three forms
 
-def forward(x, w, bias, geometry):
+def forward(x, w, bias, geometry, kernels=OWN):
     """y (N, K, P, Q) from x (N, C, H, W), w (K, C/groups, R, S) and bias (K,) or None. y lies as x does."""
     n = sizes(x.shape, w.shape, geometry)
-    y = empty_images((n.N, n.K, n.P, n.Q), x.dtype, x)
-    filters = contiguous(w.transpose(0, 2, 3, 1))
-    taps = Taps(n.R, n.S, -geometry.padding[0], -geometry.padding[1], *geometry.stride, *geometry.dilation)
-    gather(x, filters, None if bias is None else contiguous(bias), y, taps, n.G)
+    y = empty_images((n.N, n.K, n.P, n.Q), accumulator(x), x)
+    gather(x, contiguous(w.transpose(0, 2, 3, 1)), None if bias is None else contiguous(bias), y, window(n, geometry), n.G, kernels)
     return y
 
 
-def input_grad(dy, w, x_shape, geometry):
+def input_grad(dy, w, x_shape, geometry, kernels=OWN):
     """dx (N, C, H, W) from dy (N, K, P, Q) and w. dx lies as dy does."""
     n = sizes(x_shape, w.shape, geometry)
-    dx = empty_images(x_shape, dy.dtype, dy)
+    dx = empty_images(x_shape, accumulator(dy), dy)
     w = w.reshape(n.G, n.K // n.G, n.C // n.G, n.R, n.S).transpose(0, 2, 3, 4, 1)  # each input channel has its filters: G, C/G, R, S, K/G
     (sh, sw), (ph, pw), (dh, dw) = geometry[:3]
     for a in range(min(sh, n.H)):
         for b in range(min(sw, n.W)):
             rows, down, step_h = phase(a, n.R, sh, ph, dh)
             columns, across, step_w = phase(b, n.S, sw, pw, dw)
-            part = dx[:, :, a::sh, b::sw]
-            filters = contiguous(w[:, :, rows, columns])
+            filters, part = contiguous(w[:, :, rows, columns]), dx[:, :, a::sh, b::sw]
             if filters.size:
-                gather(dy, filters.reshape(n.C, *filters.shape[2:]), None, part, Taps(*filters.shape[2:4], down, across, 1, 1, step_h, step_w), n.G)
+                taps = Taps(*filters.shape[2:4], down, across, 1, 1, step_h, step_w)
+                gather(dy, filters.reshape(n.C, *filters.shape[2:]), None, part, taps, n.G, kernels)
             else:
                 copy_(part, 0)
     return dx
@@ -134,44 +140,44 @@ def phase(a, taps, stride, padding, dilation):
     return slice(first, None, every), (a + padding - first * dilation) // stride, -(every * dilation // stride)
 
 
-def weight_grad(dy, x, w_shape, geometry):
+def weight_grad(dy, x, w_shape, geometry, kernels=OWN):
     """dw (K, C/groups, R, S) from dy (N, K, P, Q) and x."""
     n = sizes(x.shape, w_shape, geometry)
-    dw = empty(w_shape, x.dtype)
+    dw = empty(w_shape, accumulator(x))
     if 0 in (dw.size, dy.size):
         copy_(dw, 0)
         return dw
-    M, N, K, _ = products("weight_grad", n)
-    tile, parts = cut(M, N, K, n.G, x.dtype)
-    side = side_of(tile, x.dtype)
-    steps = blocks(K, 1024 // side)
-    part_steps = blocks(steps, parts)
-    parts = blocks(steps, part_steps)
-    partial = empty((parts, n.K, n.R, n.S, n.C // n.G), x.dtype)
-    taps = Taps(n.R, n.S, -geometry.padding[0], -geometry.padding[1], *geometry.stride, *geometry.dilation)
-    launch(SOURCE, f"weights_{tile}", (blocks(M, side) * blocks(N, side), n.G, parts), THREADS, strided(dy), images(dy, n.G), strided(x), images(x, n.G), partial, taps,
-           n.N, part_steps, real=x.dtype)
+    M, N, K, _ = products("weight_grad", n, kernels.chunk)
+    tile, side, part_steps, parts = plan(M, N, K, n.G, dw.dtype, kernels)
+    partial = empty((parts, n.K, n.R, n.S, n.C // n.G), dw.dtype)
+    launch(kernels.source, f"weights_{tile}", (blocks(M, side) * blocks(N, side), n.G, parts), THREADS, strided(dy), images(dy, n.G), strided(x), images(x, n.G), partial,
+           window(n, geometry), n.N, part_steps, shared=kernels.shared[side][1], **{kernels.type_name: x.dtype})
     add_parts(partial, dw.transpose(0, 2, 3, 1), None)
     return dw
 
 
-def gather(x, filters, bias, y, taps, groups):
+def gather(x, filters, bias, y, taps, groups, kernels):
     """y = the sums over taps and channels of x times filters (K, R, S, C/groups), plus bias, in y's own memory."""
     if y.size == 0:
         return
     N, K, P, Q = y.shape
-    depth = taps.R * taps.S * up_to_four(x.shape[1] // groups)
-    tile, parts = cut(N * P * Q, K // groups, depth, groups, x.dtype)
-    side = side_of(tile, x.dtype)
-    steps = blocks(depth, 1024 // side)
-    part_steps = blocks(steps, parts)
-    parts = blocks(steps, part_steps)
-    partial = empty((parts, N, P, Q, K), x.dtype) if parts > 1 else None
+    tile, side, part_steps, parts = plan(N * P * Q, K // groups, taps.R * taps.S * up_to(kernels.chunk, x.shape[1] // groups), groups, y.dtype, kernels)
+    partial = empty((parts, N, P, Q, K), y.dtype) if parts > 1 else None
     result = y if partial is None else partial[0].transpose(0, 3, 1, 2)
-    launch(SOURCE, f"gather_{tile}", (blocks(N * P * Q, side) * blocks(K // groups, side), groups, parts), THREADS, strided(x), images(x, groups), filters,
-           bias if parts == 1 else None, strided(result), images(result, groups), taps, N * P * Q, part_steps, y.size, real=x.dtype)
+    launch(kernels.source, f"gather_{tile}", (blocks(N * P * Q, side) * blocks(K // groups, side), groups, parts), THREADS, strided(x), images(x, groups), filters,
+           bias if parts == 1 else None, strided(result), images(result, groups), taps, N * P * Q, part_steps, y.size, shared=kernels.shared[side][0],
+           **{kernels.type_name: x.dtype})
     if parts > 1:
         add_parts(partial, y.transpose(0, 2, 3, 1), bias)
+
+
+def plan(M, N, K, matrices, dtype, kernels):
+    """(kind of tile, its side, steps of a part of the sum, parts of which none is empty)"""
+    tile, parts = cut(M, N, K, matrices, dtype)
+    side = SIDES[tile if dtype == FLOAT else "small"]
+    steps = blocks(K, kernels.depth[side])
+    part_steps = blocks(steps, parts)
+    return tile, side, part_steps, blocks(steps, part_steps)
 
 
 def add_parts(partial, y, bias):
@@ -180,11 +186,17 @@ def add_parts(partial, y, bias):
     launch(MATMUL, "add_parts", blocks(y.size, THREADS), THREADS, along, strided(y), partial, len(partial), bias, y.size, real=y.dtype)
 
 
+def window(n, geometry):
+    """How the filter goes over x."""
+    return Taps(n.R, n.S, -geometry.padding[0], -geometry.padding[1], *geometry.stride, *geometry.dilation)
+
+
 def images(x, groups):
     """How x (N, C, H, W) lies."""
     image, channel, row, column = (step // x.itemsize for step in x.strides)
     return Images(*x.shape[2:], x.shape[1] // groups, image, row, column, channel)
 
 
-def side_of(tile, dtype):
-    return SIDES[tile if dtype == np.float32 else "small"]
+def accumulator(x):
+    """The dtype of sums of products of x."""
+    return FLOAT if x.dtype == np.float16 else x.dtype

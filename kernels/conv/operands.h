@@ -1,37 +1,11 @@
-// What a convolution multiplies, as operands of a tiled matrix product (matmul/tile.h): images in any memory order, filters, and how a window goes over images.
+// What a convolution multiplies, as operands of a tiled matrix product (matmul/tile.h): images in any memory order, and filters.
 //
 // The unfolded image is never stored: a thread knows which pixel, tap and channel its quad comes from, and goes there. A quad is always four channels of one pixel.
 // Where channels lie together (channels-last) it is one load of 16 bytes; where pixels do (contiguous images) four loads, each of them 128 bytes together for a warp, since
 // then neighbouring threads take neighbouring pixels. A tap's channels are counted up to a multiple of four, the missing ones being 0, so that no quad crosses a tap.
 #pragma once
 #include "../matmul/tile.h"
-
-// Images of one group: element (n, h, w, c) is n * image + h * row + w * column + c * channel elements from the first.
-struct Images {
-    int height, width, channels;
-    index_t image, row, column, channel;
-};
-
-// A window of R x S taps: tap (r, s) of position (p, q) lies over pixel (start_h + p * stride_h + r * step_h, start_w + q * stride_w + s * step_w).
-struct Taps {
-    int R, S, start_h, start_w, stride_h, stride_w, step_h, step_w;
-};
-
-// Three numbers that count like the wheels of an odometer: when one is full, the one before moves on.
-struct Wheels {
-    int outer, middle, inner, middle_end, inner_end;
-
-    __device__ __forceinline__ Wheels(index_t at, int middle_end, int inner_end) : middle_end(middle_end), inner_end(inner_end) {
-        inner = at % inner_end, middle = at / inner_end % middle_end, outer = at / inner_end / middle_end;
-    }
-    __device__ __forceinline__ void advance(int step) {
-        inner += step;
-        while (inner >= inner_end) {
-            inner -= inner_end;
-            if (++middle == middle_end) middle = 0, ++outer;
-        }
-    }
-};
+#include "window.h"
 
 __device__ __forceinline__ int up_to_four(int channels) { return (channels + 3) / 4 * 4; }
 

@@ -100,6 +100,43 @@ def test_winograd_in_parts(padding, order, monkeypatch):
         check(*tensors((3, 4, 9, 11), (6, 2, 3, 3), Geometry((1, 1), padding, (1, 1), 2), dtype), order, algorithm="winograd")
 
 
+ROUNDED = [name for name, (_, asked) in cuda_algorithms.ALGORITHMS.items() if asked]
+FEW = ["plain", "one by one, strided, padded", "nothing symmetric", "dilation equal to the stride", "groups", "depthwise", "first layer", "empty batch"]
+
+
+def whole(arrays):
+    """Small whole numbers in their place, whose products and sums are exact in any precision."""
+    return [array if isinstance(array, tuple) else np.rint(2 * array) for array in arrays]
+
+
+@pytest.mark.parametrize("order", [np.ascontiguousarray, last])
+@pytest.mark.parametrize("algorithm, case", able(ROUNDED, FEW))
+def test_tensor_cores(algorithm, case, order):
+    """On whole numbers, exactly. Kills: an element in the wrong lane of a fragment; a chunk that is read before it is there, or from where it is no more."""
+    check(*whole(draw(case, np.float32)), order, algorithm=algorithm)
+
+
+@pytest.mark.parametrize("order", [np.ascontiguousarray, last])
+@pytest.mark.parametrize("cut", [("small", 2), ("large", 1), ("large", 2)], ids=str)
+@pytest.mark.parametrize("algorithm", ROUNDED)
+def test_tensor_cores_in_tiles_and_parts(algorithm, cut, order, monkeypatch):
+    """Kills: a warp's rows or columns in the place of another's; buffers that are used again too early; whole chunks where channels are no multiple of one."""
+    monkeypatch.setattr(cuda_implicit, "cut", lambda *_: cut)
+    for x_shape, w_shape, geometry in (LARGER, ((2, 48, 5, 6), (16, 24, 2, 3), Geometry((2, 1), (1, 1), (1, 1), 2))):
+        check(*whole(tensors(x_shape, w_shape, geometry)), order, algorithm=algorithm)
+
+
+@pytest.mark.parametrize("algorithm", ROUNDED)
+def test_factors_are_rounded_and_sums_are_not(algorithm):
+    """float16 has the 10 bits of TF32. Kills: factors truncated, or not rounded; sums kept in half; rounding where it was not asked for."""
+    x, w, _, _, geometry = tensors((1, 64, 5, 5), (8, 64, 3, 3), Geometry())
+    rounded = [array.astype(np.float16).astype(np.float64) for array in (x, w)]
+    close(cuda.forward(x, w, None, geometry, algorithm=algorithm), reference.forward(*rounded, None, geometry), w[0].size)
+    assert cuda_algorithms.choose("forward", x.shape, w.shape, geometry, x.dtype).NAME in EXACT
+    with pytest.raises(ValueError, match=f"the algorithm '{algorithm}' cannot do the forward of .* in float64"):
+        cuda_algorithms.choose("forward", x.shape, w.shape, geometry, np.dtype(np.float64), algorithm)
+
+
 def test_indices_of_64_bits(monkeypatch):
     """Kills: a kernel that compiles for small arrays only."""
     monkeypatch.setattr(launch_module, "SMALL", 0)
@@ -117,7 +154,7 @@ def test_unfolding():
 
 def test_who_overrules_the_model(monkeypatch):
     shapes = (2, 3, 7, 6), (4, 3, 3, 3), Geometry(), np.dtype(np.float32)
-    with pytest.raises(ValueError, match="unknown algorithm 'direct' for CUDA: there are im2col, implicit, winograd"):
+    with pytest.raises(ValueError, match="unknown algorithm 'direct' for CUDA: there are im2col, implicit, winograd, implicit_tf32"):
         cuda_algorithms.choose("forward", *shapes, "direct")
     monkeypatch.setenv("TINYCNN_CONV_CUDA", "im2col")
     assert cuda_algorithms.choose("forward", *shapes) is cuda_im2col

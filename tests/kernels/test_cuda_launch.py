@@ -84,7 +84,7 @@ def test_signatures_are_those_that_the_compiler_sees(file):
     from tinycnn.kernels.cuda.simulator import build
     from tinycnn.kernels.cuda.simulator.module import Library
     f4, i4 = np.dtype(np.float32), np.dtype(np.int32)
-    types = {name: f4 for name in ("real", "A", "B", "C", "T", "Y")} | {"index_t": i4, "FORMULA": "a"}
+    types = {name: f4 for name in ("real", "input", "A", "B", "C", "T", "Y")} | {"index_t": i4, "FORMULA": "a"}
     for path in [file, *source.KERNELS.rglob("*.cu")]:
         kernels = source.kernels(source.path_of(path), types)
         assert kernels, path
