@@ -1,6 +1,6 @@
 """Measure all that docs/results.md shows, and write it anew: whole networks beside all rivals, convolutions one by one beside PyTorch.
 
-    python benchmarks/everything.py                     half an hour on a machine that is otherwise idle
+    python benchmarks/everything.py                     three quarters of an hour on a machine that is otherwise idle
     python benchmarks/everything.py --only training     one part; the page shows the others as they were measured last
 
 Results are kept as benchmarks/results/PART.json; the page and its pictures come from these files alone.
@@ -16,9 +16,12 @@ RESULTS, PAGE, IMAGES = HERE / "results", HERE.parent / "docs" / "results.md", H
 PARTS = {  # what `tinycnn bench` is asked
     "inference": ["inference", "--batch", "1", "--batch", "16", "--rounds", "5"],
     "training": ["training", "--rivals", "pytorch:nchw,pytorch:channels_last", "--rounds", "5"],
+    "memory": ["memory", "--rivals", "pytorch:nchw,pytorch:channels_last", "--rounds", "1"],
+    "startup": ["startup", "resnet50", "--rivals", "pytorch:nchw", "--rounds", "3"],
     "conv": ["conv", "--rivals", "pytorch:nchw,pytorch:channels_last", "--batch", "16", "--rounds", "5", "--seconds", "0.1"],
 }
-TITLES = {"inference": "Inference of whole networks", "training": "A step of training", "conv": "Convolutions one by one"}
+TITLES = {"inference": "Inference of whole networks", "training": "A step of training", "memory": "Memory of a step of training", "startup": "Starting",
+          "conv": "Convolutions one by one"}
 
 
 @click.command(help=__doc__.partition("\n")[0])

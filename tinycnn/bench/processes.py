@@ -33,23 +33,25 @@ def task_of(contestant, network, level, batch, options):
 
 def measure_memory(contestants, network, level, batch, results, plan, threads, options=None, tell=lambda text: None):
     """Add rows with the most memory that runs of a network take, in fresh processes: above what is there when all is prepared, and in all."""
-    for what, part in (("above the prepared network", "above"), ("in all", "in all")):
-        rows = []
-        for contestant in contestants:
-            tell(f"memory of {network}, {level}, batch {batch}: {contestant.name}")
-            row = Row("memory", network, network, f"{level}, peak {what}", contestant.name, contestant.library, batch, threads, "", unit="MiB")
-            try:
-                seen = [run_child({"what": "memory", **task_of(contestant, network, level, batch, options)})[part] for _ in range(min(plan.rounds, 3))]
-            except (RuntimeError, OSError) as failure:
-                row.refused = f"fails: {failure}"
-            else:
+    rows = {"above": [], "in all": []}
+    for contestant in contestants:
+        tell(f"memory of {network}, {level}, batch {batch}: {contestant.name}")
+        try:
+            children, failure = [run_child({"what": "memory", **task_of(contestant, network, level, batch, options)}) for _ in range(min(plan.rounds, 3))], ""
+        except (RuntimeError, OSError) as error:
+            children, failure = [], f"fails: {error}"
+        for what, part in (("above the prepared network", "above"), ("in all", "in all")):
+            row = Row("memory", network, network, f"{level}, peak {what}", contestant.name, contestant.library, batch, threads, "", unit="MiB", refused=failure)
+            if children:
+                seen = [child[part] for child in children]
                 row.value, row.quartiles, row.rounds = sorted(seen)[len(seen) // 2], (min(seen), max(seen)), tuple(seen)
-            rows.append(row)
-        ours = next((row for row in rows if row.contestant == "tinycnn" and row.counts), None)
-        for row in rows:
+            rows[part].append(row)
+    for part in rows.values():
+        ours = next((row for row in part if row.contestant == "tinycnn" and row.counts), None)
+        for row in part:
             if ours and row is not ours and row.counts and row.value:
                 row.ratio = ours.value / row.value
-        results.rows += rows
+        results.rows += part
 
 
 def measure_startup(contestants, network, level, batch, results, plan, threads, options=None, tell=lambda text: None):
