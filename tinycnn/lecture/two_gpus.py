@@ -2,7 +2,7 @@
 
 Shown on AlexNet's own layers: the one convolution with groups=2 against two convolutions of half the size, each with its half of maps and filters, forward and
 backward. With whole numbers for pixels and weights there is no rounding, so "equal" means every bit; with ordinary numbers the order of additions may differ, and
-then so do last bits. (The run over two processes, with what they have to tell each other, is another experiment.)
+then so do last bits. The whole network in two processes, with the bytes that they exchange: `mpirun -n 2 python -m tinycnn.distributed.split_alexnet`.
 """
 import numpy as np
 
@@ -68,7 +68,8 @@ def report(rows):
              f"numbers, which floating point adds without rounding, {'every bit is equal' if equal else 'there are differences'}, forward and backward. With ordinary "
              f"numbers the largest difference is {error:.0e} of the largest number. Half of the weights of a layer go, each GPU having filters for its own maps only.")
     return Report(("layer", "", "y differs in", "dx", "dw", "db", "largest error"), table, HELD if equal else DID_NOT_HOLD, words,
-                  ("One processor here instead of two GPUs: what is shown is that they would compute the same.",))
+                  ("One processor here instead of two GPUs: what is shown is that they would compute the same. The whole network, split over two processes that exchange "
+                   "maps as the slides say: mpirun -n 2 python -m tinycnn.distributed.split_alexnet",))
 
 
 def draw(figure, rows):
