@@ -70,9 +70,7 @@ class GradientAverage:
     def finish(self):
         """Wait for all buckets, and give every parameter the mean as its gradient. Returns how many buckets had set off while the backward pass ran."""
         early, self.weight = len(self.requests), None
-        for bucket in self.buckets[early:]:  # those with a parameter that got no gradient, and those behind them
-            for place in bucket.waiting:
-                bucket.places[place].fill(0)
+        for _ in self.buckets[early:]:  # those with a parameter that got no gradient (its place may hold anything), and those behind them
             self._send()
         for request in self.requests:
             request.Wait()
