@@ -18,7 +18,7 @@ from tinycnn.train import checkpoint
 from tinycnn.train.build import make_transform, trained_model
 from tinycnn.train.evaluate import probabilities
 
-COMMANDS = ("train", "evaluate", "predict", "summary", "models", "recipes", "info", "explain-algo")
+COMMANDS = ("train", "evaluate", "predict", "summary", "models", "recipes", "info", "explain-algo", "gradcheck", "museum")
 
 
 pytestmark = pytest.mark.usefixtures("reference_kernels")

@@ -84,7 +84,7 @@ def test_a_wrong_file_is_explained(capsys, write, tmp_path):
     """What, where, under which option, and pictures. Kills: options that are not compared; a report about the largest inputs."""
     status, text = run(capsys, "gradcheck", write(CONV.replace("STRIDE", "1")), "--plot", str(tmp_path / "plots"))
     assert status == 1
-    assert "only where stride is more than 1 (wrong: 2; right: 1)" in text
+    assert "x only where stride is more than 1 (wrong: 2; right: 1)" in text
     assert "likely bug: stride [gradient of x]" in text and "error over x" in text
     pictures = sorted(path.name for path in (tmp_path / "plots").iterdir())
     assert pictures == ["coordinate.png", "error-x.png", "steps.png"]

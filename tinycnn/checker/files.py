@@ -115,9 +115,15 @@ def options_of(run):
 
 
 def separating(runs):
-    """What tells the wrong runs from the right ones: "only where stride is more than 1 (wrong: 2, 3; right: 1)". None if nothing does, or there is only one kind."""
-    wrong = [options_of(run) for run in runs if run.report.verdict == "wrong"]
-    right = [options_of(run) for run in runs if run.report.verdict == "right"]
+    """For each input that is wrong in some runs and right in others, what tells these apart: ["x only where stride is more than 1 (wrong: 2, 3; right: 1)"]."""
+    names = dict.fromkeys(result.name for run in runs for result in run.report.inputs)
+    return [f"{name} {where}" for name in names if (where := separator(runs, name))]
+
+
+def separator(runs, name):
+    """The same of one input; None if nothing tells, or there is only one kind."""
+    verdicts = [next((result.verdict for result in run.report.inputs if result.name == name), None) for run in runs]
+    wrong, right = ([options_of(run) for run, verdict in zip(runs, verdicts) if verdict == wanted] for wanted in ("wrong", "right"))
     if len(wrong) < 2 or len(right) < 2:
         return None
     for name in sorted(set.intersection(*(set(options) for options in wrong + right)), key=lambda name: name.startswith("the extent")):

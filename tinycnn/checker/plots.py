@@ -119,6 +119,7 @@ def steps(report, k, j, i, backward):
     best = int(np.argmin(np.abs(np.diff(central)))) + 1
     truth = central[best]
     picture, axes = figure(7, 4.5)
+    central[best] = np.nan  # the others are measured against it
     for values, name, colour in ((central, "float64", "tab:blue"), (single, "float32: inputs and outputs rounded", "tab:orange")):
         axes.loglog(h, np.maximum(np.abs(values - truth), 1e-17 * max(abs(truth), 1)), marker=".", color=colour, label=f"central difference, {name}")
     gap = np.array([abs(f(t) - 2 * f(0.0) + f(-t)) / t for t in h])

@@ -101,14 +101,14 @@ def telling(runs):
     return None
 
 
-def tell(task, runs, separator):
+def tell(task, runs, separators):
     """A task's result: in a line if all is right, else with the whole report of the smallest inputs that show the error."""
     smallest = telling(runs)
     if smallest.report:
         click.echo(line(task.name, runs[0].report) + (f", at {len(runs)} sets of inputs" if len(runs) > 1 else ""))
         return
     alike = [run for run in runs if run.report.verdict == smallest.report.verdict]
-    click.echo(f"{task.name}: {smallest.report.verdict} at {len(alike)} of {len(runs)} sets of inputs" + (f", {separator}" if separator else "") + (
+    click.echo(f"{task.name}: {smallest.report.verdict} at {len(alike)} of {len(runs)} sets of inputs" + "".join(f"; {text}" for text in separators) + (
         f"; the smallest{f' ({smallest.case})' if smallest.case else ''}:" if len(alike) > 1 else ":"))
     click.echo("\n" + str(smallest.report) + "\n")
 

@@ -40,6 +40,17 @@ def geometry(part):
     return None
 
 
+def raw_value(part):
+    """The backward multiplies by elements of another input, and the forward by something made from them."""
+    if not part.whole:
+        return None
+    for name, z in part.others.items():
+        if links(part.backward, z, part) is not None and links(part.measured, z, part) is None:
+            return Finding("wrong factor", f"the backward multiplies dy by elements of {name} as they are; the forward does not",
+                           "the value before an operation was kept where the one after it is meant (x for the normalised x, the input for the activation)", part.name)
+    return None
+
+
 def links(matrix, z, part):
     """(links, 3): flat indices of y, x and z for each entry that is not zero; None unless they are all elements of z, and no two of those are alike."""
     values = np.sort(z.reshape(-1))
@@ -68,12 +79,12 @@ def compare(part, z, forward, backward):
         lists.append((y, x, other) if x_is_image else (y, other, x))
     seen = {}
     for axis in range(part.x.ndim if x_is_image else z.ndim):
-        ours, theirs = (relation(*found, axis) for found in lists)
+        ours = relation(*lists[0], axis)
         if ours is None:
             grouped = groups(lists, axis)
             if grouped:
                 seen.setdefault("groups", grouped)
-        elif theirs is not None:
+        elif not holds(ours, *lists[1], axis) and (theirs := relation(*lists[1], axis)) is not None:
             for family, text in differences(ours, theirs, axis):
                 seen.setdefault(family, text)
     return next(((family, seen[family]) for family in ("groups", "transposed", "flipped", "stride", "dilation", "shifted") if family in seen), None)
@@ -104,6 +115,15 @@ def relation(y, image, filters, axis):
         if np.max(np.abs(stride * terms[0] + dilation * terms[1] + offset - place)) < 1e-6:
             return Relation(along, within, *(round(float(v), 6) for v in (stride, dilation, offset)))
     return None
+
+
+def holds(relation, y, image, filters, axis):
+    """Whether a Relation is true of other links as well (of which there may be fewer: then nothing is said against it)."""
+    place = np.full(len(y), relation.offset)
+    for side, a, factor in ((y, relation.along, relation.stride), (filters, relation.within, relation.dilation)):
+        if a is not None:
+            place = place + factor * side[:, a]
+    return bool(np.max(np.abs(place - image[:, axis])) < 1e-6)
 
 
 def differences(ours, theirs, axis):

@@ -20,6 +20,14 @@ def tensor(part):
     return part.backward.reshape(*(part.y.shape if part.identity else part.backward.shape[:1]), *part.x.shape)
 
 
+def not_the_adjoint(part):
+    """The Jacobian itself where its transpose belongs."""
+    if part.whole and part.x.size == part.y.size > 1 and same(part, part.backward.T) and np.any(np.abs(part.measured - part.measured.T) > 1e-3 * part.scale):
+        return Finding("transposed", "the backward multiplies dy by the Jacobian; its transpose is right", "the forward (or a product without the transpose) was applied "
+                       "to dy: dx = J^T dy runs through a cumulative sum, a shift or a matrix the other way round", part.name)
+    return None
+
+
 def transposed(part):
     """Two axes of equal extent exchanged."""
     for what, shape, first in sides(part):

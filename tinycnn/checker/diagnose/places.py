@@ -64,7 +64,7 @@ def part(evidence):
         return None
     for axis, n in enumerate(wrong.shape):
         indices = np.flatnonzero(wrong.any(axis=tuple(a for a in range(wrong.ndim) if a != axis)))
-        if len(indices) <= n / 2 and chance(wrong, indices, axis) < 0.001:
+        if len(indices) <= n / 2 and chance(wrong, indices, axis) < 0.01 and np.mean(wrong.take(indices, axis)) > 0.5:
             shown = ", ".join(map(str, indices[:8])) + (", ..." if len(indices) > 8 else "")
             return Finding("part of an axis", f"wrong only at index {shown} of axis {axis} of {evidence.name} (of {n})",
                            "a loop that ends early or starts late, or an index that was mistaken for another", evidence.name)

@@ -102,9 +102,21 @@ def times_a_field(part):
     for count in (1, 2):
         for kept in itertools.combinations(axes, count):
             values = depends_only_on(field, kept)
-            if values is not None and np.ptp(values[np.isfinite(values)]) > 1e-3:
-                return about_field(part, values, kept, [names[a] for a in kept])
+            if values is None or np.ptp(values[np.isfinite(values)]) <= 1e-3:
+                continue
+            if np.count_nonzero(np.isfinite(values)) > max(6, part.x.size / 2) and not only_at_edges(values):
+                continue  # a factor for each element of its own explains nothing
+            if np.all(np.isnan(values) | (np.abs(values) < 1e-6) | (np.abs(values - 1) < 1e-6)):  # nothing is scaled: it is there or it is not
+                return lost(part, np.flatnonzero(np.abs(values) < 1e-6), names[kept[0]], values.size) if count == 1 else None
+            return about_field(part, values, kept, [names[a] for a in kept])
     return None
+
+
+def lost(part, indices, axis, n):
+    """The Finding where everything is right but for some indices of an axis, and nothing is there."""
+    shown = ", ".join(map(str, indices[:8])) + (", ..." if len(indices) > 8 else "")
+    return Finding("part of an axis", f"nothing comes back for index {shown} of {axis} (of {n}); the rest is right",
+                   "a loop that ends early or starts late, a batch item or channel that was left out, or an index that was mistaken for another", part.name)
 
 
 def depends_only_on(field, kept):
@@ -123,7 +135,7 @@ def depends_only_on(field, kept):
 def about_field(part, values, kept, names):
     """The Finding for a ratio that varies along these axes."""
     where = " and ".join(names)
-    for name, other in part.others.items():
+    for name, other in (*part.others.items(), ("the output", part.y)):
         for words, power in (("one over", -1), ("", 1), ("one over the square of", -2), ("the square of", 2)):
             if other.size == values.size and other.size > 1 and np.all(other):
                 rest = values.reshape(-1) / other.reshape(-1) ** power
@@ -151,19 +163,37 @@ def listed(values):
     return ", ".join(f"{value:.4g}" for value in flat[:6]) + (", ..." if flat.size > 6 else "")
 
 
-def function_of_the_input(part):
-    """An elementwise derivative that is the right polynomial of the output, taken of the input (1 - x^2 for 1 - y^2); or another function altogether."""
-    if not part.whole or part.x.shape != part.y.shape or part.x.size < 6:
+def diagonals(part):
+    """(backward, measured) derivatives of each output by its own input, where it depends on nothing else, in either; else None."""
+    if not part.whole or part.x.shape != part.y.shape or part.x.size < 2:
         return None
-    diagonals = np.diagonal(part.backward), np.diagonal(part.measured)
-    if any(np.max(np.abs(matrix - np.diag(diagonal))) > 1e-6 * part.scale for matrix, diagonal in zip((part.backward, part.measured), diagonals)):
+    found = np.diagonal(part.backward), np.diagonal(part.measured)
+    if any(np.max(np.abs(matrix - np.diag(diagonal))) > 1e-6 * part.scale for matrix, diagonal in zip((part.backward, part.measured), found)):
+        return None
+    return found
+
+
+def function_of_the_input(part):
+    """An elementwise derivative that is the right polynomial of the output, taken of the input (1 - x^2 for 1 - y^2)."""
+    found = diagonals(part)
+    if found is None or part.x.size < 6:
         return None
     x, y = part.x.reshape(-1), part.y.reshape(-1)
-    coefficients, residual, rank, _ = np.linalg.lstsq(np.vander(y, 3), diagonals[1], rcond=None)
-    if rank == 3 and residual.size and residual[0] < 1e-10 * np.sum(diagonals[1] ** 2) and np.allclose(np.polyval(coefficients, x), diagonals[0], rtol=1e-4, atol=1e-5):
+    coefficients, residual, rank, _ = np.linalg.lstsq(np.vander(y, 3), found[1], rcond=None)
+    if rank == 3 and residual.size and residual[0] < 1e-10 * np.sum(found[1] ** 2) and np.allclose(np.polyval(coefficients, x), found[0], rtol=1e-4, atol=1e-5):
         return Finding("input for output", f"the derivative is {polynomial(coefficients)} of the output y, and the backward computes the same of the input x",
                        "a formula in terms of y was given x: keep the output in the forward", part.name)
     return None
+
+
+def chain_rule(part):
+    """Any other wrong derivative of something elementwise."""
+    found = diagonals(part)
+    if found is None or not np.all(found[1]):
+        return None
+    factors = found[0] / found[1]
+    return Finding("chain rule", f"every output depends on its own input alone, and the derivative is off by a factor that varies with it ({np.min(factors):.4g} to "
+                   f"{np.max(factors):.4g})", "the derivative of an inner function, or one half of the product rule, is missing; or it is another function's", part.name)
 
 
 def polynomial(coefficients):

@@ -4,7 +4,8 @@ Mean and variance are computed from x, so every x of a channel acts on every y o
 inference, where the statistics are constants, and wrong in training. The sum of the outputs does not depend on x at all, so a check of sum(y) finds nothing:
 both sides are zero.
 
-A classic: Ioffe and Szegedy (2015), section 3, warn of it: a step that ignores these terms leaves the loss as it was while the bias grows without bound
+A classic: Ioffe and Szegedy (2015), section 2, describe it: a step that ignores how the statistics depend on the parameters leaves the loss as it was while a
+bias grows without bound
 """
 from tinycnn.museum.tools import normal, size
 

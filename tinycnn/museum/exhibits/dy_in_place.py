@@ -3,8 +3,8 @@
 To save memory the mask is multiplied into dy itself. The gradient that comes out is right. But dy is not the layer's own: where the output was used twice, the
 other layer is still to get the dy as it was.
 
-Seen in: designs where dy belongs to the layer below, such as darknet's gradient_array(..., l.delta), when they are moved to a graph that shares; PyTorch
-forbids it in its notes on autograd
+A classic of moving a layer from a design where dy belongs to the layer below, such as darknet's gradient_array(..., l.delta), to a graph whose tensors are
+shared
 """
 import numpy as np
 

@@ -3,7 +3,8 @@
 The term that ties channel j to its neighbour i is -2 alpha beta / n * x[i] * x[j] / s[i]^(beta + 1): each of the two values once. Here x[j] comes twice. Its
 author had a doubt: "I think it works but I'm not 100%; the gradient check is a bit funky. I'll look into this a bit later."
 
-Seen in: ConvNetJS, LocalResponseNormalizationLayer, https://github.com/karpathy/convnetjs/blob/master/src/convnet_layers_normalization.js
+Seen in: ConvNetJS, LocalResponseNormalizationLayer, https://github.com/karpathy/convnetjs: g = -aj*this.beta*Math.pow(S,this.beta-1)*this.alpha/this.n*2*aj.
+The source was corrected later (src/convnet_layers_normalization.js); the old line lives on in many copies
 """
 import numpy as np
 
