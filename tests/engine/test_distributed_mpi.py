@@ -82,6 +82,16 @@ def test_stop_and_go_on(tmp_path):
     same_run(tmp_path / "stopped", tmp_path / "whole", exactly=True)
 
 
+def test_one_process_goes_on_where_two_stopped(tmp_path):
+    """Kills: anything in a checkpoint that depends on the number of processes."""
+    make_run(tmp_path / "whole", "plain", 18, 5).run()
+    run_program(2, "train", tmp_path / "stopped", "plain", 18, 5, 6)
+    run = make_run(tmp_path / "stopped", "plain", 18, 5)
+    run.resume(checkpoint.load(tmp_path / "stopped" / "last.safetensors"))
+    run.run()
+    same_run(tmp_path / "stopped", tmp_path / "whole")
+
+
 @pytest.mark.parametrize("how, says", [("killed", "Killed"), ("fails", "error in process 1 of 2, which ends all: OSError: the disk of this one is full")])
 def test_a_process_that_dies_ends_all(tmp_path, how, says):
     """Kills: processes that wait for ever for a dead one (the run would not end), an end that looks like success, an error that does not say whose it is."""

@@ -66,7 +66,8 @@ def key_value(context, parameter, values):
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Threads that prepare images; useful for photographs.")
 @click.option("--threads", type=click.IntRange(1), help="Processor cores to use; the results are the same for any number. [default: all]")
 @click.option("--device", type=DEVICE, default="cpu", show_default=True, help="Where to compute: cuda is an NVIDIA GPU, or with TINYCNN_CUDA=simulate its simulation.")
-@click.option("--distributed", is_flag=True, help="Share each batch among the processes that `mpirun -n N tinycnn train ... --distributed` starts; needs MPI.")
+@click.option("--distributed", is_flag=True, help="Share each batch among the processes that `mpirun -n N tinycnn train ... --distributed` starts; needs MPI. "
+              "The result is that of one process, except that BatchNorm uses the statistics of each process's share.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but the final accuracy.")
 @click.pass_context
 def train(context, threads, distributed, quiet, **asked):
