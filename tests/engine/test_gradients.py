@@ -17,12 +17,8 @@ def test_first_and_second_order(case):
     checker that doubts right ones."""
     report = case.check(progress=False)
     assert report, report
-    try:
-        second = case.check(order=2, progress=False)
-    except ValueError as error:
-        assert "no second order" in str(error)
-    else:
-        assert second, second
+    second = case.check(order=2, progress=False)
+    assert second, second
 
 
 def test_no_operation_is_left_out(monkeypatch):
@@ -32,16 +28,14 @@ def test_no_operation_is_left_out(monkeypatch):
     for case in all_cases():
         fn = case.fn.module() if hasattr(case.fn, "module") else case.fn
         for kind in (subjects.EngineSubject, subjects.SecondOrder):
-            try:
-                subject = kind(fn, case.inputs())
-            except ValueError:  # linear: there is no second order
-                continue
+            subject = kind(fn, case.inputs())
             outputs = subject.evaluate(subject.arrays).outputs
             subject.pullback(subject.arrays)([np.ones(y.shape) for y in outputs])
     written = {function for module in pkgutil.iter_modules(ops.__path__) for function in vars(importlib.import_module(f"tinycnn.ops.{module.name}")).values()
                if isinstance(function, type) and issubclass(function, Function) and function.backward is not Function.backward}
-    cannot_be = {"tinycnn.ops.shape.Cast", "tinycnn.ops.pool.Gather"}  # float32 cannot be checked; the backward of the backward of the backward of max pooling
-    assert {f"{function.__module__}.{function.__name__}" for function in written - ran} == cannot_be
+    # float32 cannot be checked; nor another device; Gather's backward is the backward of the backward of the backward of max pooling
+    cannot_be = {"tinycnn.ops.shape.Cast", "tinycnn.ops.shape.Move", "tinycnn.ops.pool.Gather"}
+    assert {f"{function.__module__}.{function.__name__}" for function in written - ran} <= cannot_be
 
 
 def test_no_layer_is_left_out():

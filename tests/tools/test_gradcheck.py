@@ -1,5 +1,7 @@
 """The gradient checker: what it accepts, what it finds, what it says where it cannot tell."""
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -234,6 +236,53 @@ def test_float32_is_upgraded_with_the_reason_and_float32_inside_is_said():
 def test_where_the_function_is_not_finite_nothing_is_claimed():
     report = gradcheck(lambda x: np.where(x > 0, x, np.nan), numbers(4, 3), lambda dy, x: dy)
     assert report.verdict == "cannot tell" and "NaN" in str(report)
+
+
+def test_last_bits_that_vary_are_named_and_do_no_harm():
+    """As atomic additions on a GPU make them. Kills: refusing to check what is right; saying nothing."""
+    bits = np.random.default_rng(0)
+
+    def shaken(a):
+        return a * (1 + 1e-16 * bits.integers(-2, 3, a.shape))
+    report = gradcheck(lambda x: shaken(x * x), numbers(4, 3), lambda dy, x: shaken(2 * x * dy))
+    assert report and sum("last bits" in note for note in report.notes) == 2
+
+
+def test_arrays_of_another_library_stay_there(monkeypatch):
+    """CuPy's arrays, played by an array that says it is on a GPU. Kills: handing a NumPy array to a GPU kernel; reading GPU memory as if it were NumPy's."""
+    class OnGPU(np.ndarray):
+        __cuda_array_interface__ = {}
+
+        def get(self):
+            return np.array(self)
+    cupy = types.SimpleNamespace(asarray=lambda a: np.array(a).view(OnGPU))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+    def forward(x, w):
+        assert isinstance(x, OnGPU) and isinstance(w, OnGPU)
+        return np.tanh(x @ w)
+
+    def backward(dy, x, w):
+        assert isinstance(dy, OnGPU) and isinstance(x, OnGPU)
+        inner = dy * (1 - np.tanh(x @ w) ** 2)
+        return inner @ w.T, x.T @ inner
+    x, w = cupy.asarray(numbers(4, 3)), cupy.asarray(numbers(3, 2))
+    assert gradcheck(forward, (x, w), backward, mode="full")
+    assert gradcheck(forward, (x, w), lambda dy, x, w: (backward(dy, x, w)[0], -backward(dy, x, w)[1])).family == "sign"
+
+
+def test_a_backward_that_is_not_recorded_has_no_second_order():
+    class OnArrays(Function):
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.array ** 2
+
+        def backward(ctx, dy):
+            x, = ctx.saved_tensors
+            return tinycnn.tensor(2 * x.array * dy.array)
+    assert gradcheck(OnArrays.apply, tinycnn.tensor(numbers(3)))
+    with pytest.raises(ValueError, match="no second order to check: the backward computes on arrays"):
+        gradcheck(OnArrays.apply, tinycnn.tensor(numbers(3)), order=2)
 
 
 # ---- kinks

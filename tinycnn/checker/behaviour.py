@@ -14,6 +14,7 @@ from .shapes import wrong_shape
 from .subjects import is_floating_array, to_numpy
 
 MOST_MEASURED = 3000  # elements of an input whose gradient has a wrong shape
+LAST_BITS = 1e-12  # differences that rounding explains, relative to the size of the output
 
 
 class Faults(NamedTuple):
@@ -31,11 +32,13 @@ def faults(subject, here, u):
     again = subject.evaluate(subject.arrays)
     if not subject.draws.idle:
         found.notes.append("the function draws random numbers; they were held still, the same for every evaluation")
-    if not all(np.array_equal(a, b) for a, b in zip(here.outputs, again.outputs)):
-        off = max(float(np.max(np.abs(a - b), initial=0)) for a, b in zip(here.outputs, again.outputs))
+    off = max((float(np.max(np.abs(a - b), initial=0)) for a, b in zip(here.outputs, again.outputs)), default=0.0)
+    if off > LAST_BITS * max(size_of(y) for y in here.outputs):
         reason = f"two evaluations at the same point differ (by up to {off:.2g}): the function is not deterministic, or draws from a generator that cannot be reached"
         found.unknown.update(dict.fromkeys(everything, reason))
         return found
+    if off:
+        found.notes.append("two evaluations at the same point differ in their last bits: the function is not deterministic (sums in varying order, atomic additions)")
     pull = subject.pullback(subject.arrays)
     drawn = subject.draws.now()
     first, changed = call(subject, pull, u)
@@ -44,17 +47,11 @@ def faults(subject, here, u):
     for k in everything:
         if first[k] is None:
             found.left_out[k] = "the backward gives no gradient for it"
-        elif not np.isfinite(first[k]).all():
-            count = np.count_nonzero(~np.isfinite(first[k]))
-            found.wrong[k] = f"{count} of {first[k].size} elements of the gradient are NaN or infinite"
-            found.findings.append(Finding("not finite", f"{found.wrong[k]}, where the function is finite", "an exponential, a power, a logarithm or a division that "
-                                          "overflows in the backward: subtract the maximum before exp, keep eps under the root, divide last", subject.names[k]))
-        elif first[k].shape != subject.arrays[k].shape:
-            found.wrong[k] = f"the gradient has shape {first[k].shape}, the input {subject.arrays[k].shape}"
-            found.findings.append(wrong_shape(subject, k, first[k], gradient(subject, here, k, u)))
-        elif not alike(second[k], first[k]):
-            found.wrong[k] = "two calls of the backward with the same dy give different gradients"
-            found.findings.append(unequal(subject, k, first[k], second[k], redrawn, pull, u))
+        elif (fault := fault_of(subject, here, k, first[k], second[k], redrawn, pull, u)) is not None:
+            found.wrong[k] = fault[0]
+            found.findings.append(fault[1])
+        elif not np.array_equal(first[k], second[k]):
+            found.notes.append(f"two calls of the backward give gradients of {subject.names[k]} that differ in their last bits: it is not deterministic")
         elif first[k].dtype.itemsize < 8 and subject.computes_in.itemsize == 8:
             found.notes.append(f"the gradient of {subject.names[k]} is {first[k].dtype} although the function computes in {subject.computes_in}")
     if changed:
@@ -66,6 +63,20 @@ def faults(subject, here, u):
         found.wrong[k] = finding.seen
         found.findings.append(finding)
     return found
+
+
+def fault_of(subject, here, k, first, second, redrawn, pull, u):
+    """(reason, Finding) where input k's gradients, of two equal calls, are no gradients at all; None where they may be."""
+    if not np.isfinite(first).all():
+        reason = f"{np.count_nonzero(~np.isfinite(first))} of {first.size} elements of the gradient are NaN or infinite"
+        return reason, Finding("not finite", f"{reason}, where the function is finite", "an exponential, a power, a logarithm or a division that overflows in the "
+                               "backward: subtract the maximum before exp, keep eps under the root, divide last", subject.names[k])
+    if first.shape != subject.arrays[k].shape:
+        reason = f"the gradient has shape {first.shape}, the input {subject.arrays[k].shape}"
+        return reason, wrong_shape(subject, k, first, gradient(subject, here, k, u))
+    if not alike(second, first):
+        return "two calls of the backward with the same dy give different gradients", unequal(subject, k, first, second, redrawn, pull, u)
+    return None
 
 
 def call(subject, pull, u):

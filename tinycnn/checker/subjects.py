@@ -268,7 +268,8 @@ class SecondOrder(EngineSubject):
         with enable_grad():
             self.kept = range(len(self._gradients(self.arrays)[0]))
         if not self.kept:
-            raise ValueError("gradcheck: the gradients do not depend on anything (the function is linear in nothing that is checked), so there is no second order")
+            raise ValueError("gradcheck: the gradients do not depend differentiably on the inputs or on dy, so there is no second order to check: the backward computes "
+                             "on arrays, or detaches, where it should use recorded operations")
 
     def _call(self, arrays, recorded):
         if self.first is None or len(arrays) == len(self.places) + len(self.parameters):
