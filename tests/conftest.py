@@ -1,7 +1,8 @@
-"""What all tests share: the markers `torch` and `mpi`.
+"""What all tests share: the markers `torch`, `mpi` and `exhaustive`.
 
 Tests marked so need PyTorch to compare with, or mpirun to start several processes; where it is not installed they are skipped. An unmarked test that imports PyTorch
 fails there, so a mark cannot be forgotten: the ordinary run is one without either, `pytest -m torch` and `pytest -m mpi` in an environment with it are the rest.
+Tests marked `exhaustive` try all combinations where others try the ones that matter most: they run only where `-m` asks for them.
 """
 from importlib.util import find_spec
 
@@ -9,9 +10,10 @@ import pytest
 from mpi import MPIRUN
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     missing = {"torch": "PyTorch is not installed" if find_spec("torch") is None else None,
-               "mpi": "MPI is not installed (pip install 'tinycnn[mpi]')" if find_spec("mpi4py") is None or MPIRUN is None else None}
+               "mpi": "MPI is not installed (pip install 'tinycnn[mpi]')" if find_spec("mpi4py") is None or MPIRUN is None else None,
+               "exhaustive": "takes long: pytest -m exhaustive" if "exhaustive" not in config.getoption("-m") else None}
     for item in items:
         for mark, reason in missing.items():
             if reason and item.get_closest_marker(mark):

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from . import bench, evaluate, explain, explain_algo, gradcheck, info, lecture, lists, museum, predict, summary, train
+from . import bench, cuda, evaluate, explain, explain_algo, gradcheck, info, lecture, lists, museum, predict, summary, train
 from .names import nearest
 
 EXPECTED = (ValueError, TypeError, RuntimeError, OSError, IndexError, ArithmeticError, MemoryError, ImportError)  # what wrong input raises; anything else is a bug
@@ -41,7 +41,7 @@ def cli(debug):
 
 
 for command in (train.train, evaluate.evaluate, predict.predict, summary.summary, lists.models, lists.recipes, info.info, bench.bench,
-                explain.explain, explain_algo.explain_algo, gradcheck.gradcheck, lecture.lecture, museum.museum):
+                cuda.cuda, explain.explain, explain_algo.explain_algo, gradcheck.gradcheck, lecture.lecture, museum.museum):
     cli.add_command(command)
 
 

@@ -4,6 +4,7 @@
     module.py          loads it, and launches
     runtime.cpp        the scheduler: blocks, warps, barriers
     fiber.h            threads that can wait; sanitizers.h explains them to the sanitizers
+    trace.py, trace.h  records every access to memory
     cuda.h             CUDA C++ as a kernel sees it; half.h, tensor_cores.h, kernel.h are parts of it
 
 What it finds, and what it cannot know (speed, the weak memory model), is said in docs/cuda.md.

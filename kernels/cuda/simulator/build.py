@@ -1,12 +1,13 @@
 """From a .cu file to a library that runs its kernels on the CPU, kept in the cache folder under a name that holds a hash of everything it depends on.
 
-Three ways to compile, chosen by TINYCNN_SIMULATOR:
+Four ways to compile, chosen by TINYCNN_SIMULATOR:
 
     plain    fast; finds barriers and warps that diverge, deadlocks, and by its random orders and NaN-filled memory whatever makes results depend on either
     asan     AddressSanitizer and UndefinedBehaviorSanitizer: accesses out of bounds and misaligned ones, with the line
     tsan     ThreadSanitizer: races between threads, warps and blocks, with both lines
+    trace    every access to memory is recorded (trace.py): how it is spread over a warp, and reads of what nobody has written
 
-The last two need their run-time library loaded before Python itself: `environment(mode)` says how to start such a process.
+asan and tsan need their run-time library loaded before Python itself: `environment(mode)` says how to start such a process.
 """
 import hashlib
 import os
@@ -22,7 +23,7 @@ HERE = Path(__file__).parent
 HEADERS = HERE.parent
 
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing"]  # no strict aliasing: kernels load floats as float4
-KERNELS = [*COMMON, "-shared", "-x", "c++", "-DTINYCNN_SIMULATOR",
+KERNELS = [*COMMON, "-c", "-x", "c++", "-DTINYCNN_SIMULATOR",
            "-fno-gnu-unique",  # two libraries in one process have two schedulers
            "-fno-math-errno", "-ffp-contract=fast",  # a * b + c in one rounding, as on the GPU
            "-Wno-unknown-pragmas", "-Wno-attributes"]
@@ -31,6 +32,7 @@ MODES = {  # mode: (flags of the runtime, flags of the kernels, the run-time lib
     "asan": (["-DSIMULATE_ASAN"], ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize=float-cast-overflow,float-divide-by-zero",
                                    "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-fsanitize-sections=simulated_shared"], ["libasan.so", "libubsan.so"]),
     "tsan": (["-DSIMULATE_TSAN"], ["-O1", "-g", "-fsanitize=thread"], ["libtsan.so"]),
+    "trace": (["-DSIMULATE_TRACE"], ["-O1", "-g", "-fsanitize=thread"], []),  # ThreadSanitizer's calls, answered by trace.h
 }
 
 
@@ -55,8 +57,9 @@ def library(path, defines):
     """The shared library of a .cu file with these defines."""
     runtime_flags, kernel_flags, _ = MODES[mode()]
     text = sources.text(path, defines) + "".join(f"SIMULATED_KERNEL({name})\n" for name in sources.kernels(path, defines))
-    command = [compiler(), *KERNELS, *kernel_flags, f"-I{HEADERS}", "-", "-x", "none", str(_runtime(tuple(runtime_flags)))]
-    return _cached(f"{path.stem}", ".so", command, text, sources.digest(path))
+    kernels = _cached(path.stem, ".o", [compiler(), *KERNELS, *kernel_flags, f"-I{HEADERS}", "-"], text, sources.digest(path))
+    link = [compiler(), "-shared", str(kernels), str(_runtime(tuple(runtime_flags)))]  # no sanitizer here: its library is loaded already, or trace.h is in its place
+    return _cached(path.stem, ".so", link, "", "")
 
 
 def _runtime(flags):
@@ -93,8 +96,7 @@ def environment(mode):
     """The environment variables of a process in which kernels run in this mode."""
     libraries = [subprocess.run([compiler(), f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip() for name in MODES[mode][2]]
     options = {
-        "plain": {},
-        "asan": {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"},
+        "asan": {"ASAN_OPTIONS": "detect_leaks=0 abort_on_error=1", "UBSAN_OPTIONS": "print_stacktrace=1 abort_on_error=1"},
         "tsan": {"TSAN_OPTIONS": "halt_on_error=1 exitcode=66 history_size=7", "OPENBLAS_NUM_THREADS": "1"},
-    }[mode]
+    }.get(mode, {})
     return {"TINYCNN_CUDA": "simulate", "TINYCNN_SIMULATOR": mode, **({"LD_PRELOAD": " ".join(libraries)} if libraries else {}), **options}

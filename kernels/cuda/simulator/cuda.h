@@ -4,6 +4,7 @@
 // Not supported, and not compiled: wgmma, TMA, cooperative groups, textures, __constant__ memory set by the host, warp operations without _sync.
 #pragma once
 #include <cmath>
+#include <cstdio>  // printf
 #include <cstring>
 #include <type_traits>
 
@@ -108,7 +109,7 @@ inline int __all_sync(unsigned mask, int predicate, CALLED_FROM) { return __ball
 template <class T> T __ldg(const T* p) { return *p; }
 
 namespace simulator {
-template <class T, class Change> T change_atomically(T* p, Change change) {
+template <class T, class Change> __forceinline__ T change_atomically(T* p, Change change) {
     using Bits = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
     Bits before = __atomic_load_n(reinterpret_cast<Bits*>(p), __ATOMIC_RELAXED), after;
     T old;
@@ -120,11 +121,11 @@ template <class T, class Change> T change_atomically(T* p, Change change) {
     return old;
 }
 }  // namespace simulator
-template <class T, class V> T atomicAdd(T* p, V value) { return simulator::change_atomically(p, [&](T old) { return T(old + T(value)); }); }
-template <class T, class V> T atomicMax(T* p, V value) { return simulator::change_atomically(p, [&](T old) { return old < T(value) ? T(value) : old; }); }
-template <class T, class V> T atomicMin(T* p, V value) { return simulator::change_atomically(p, [&](T old) { return T(value) < old ? T(value) : old; }); }
-template <class T, class V> T atomicExch(T* p, V value) { return simulator::change_atomically(p, [&](T) { return T(value); }); }
-template <class T> T atomicCAS(T* p, T expected, T value) { return simulator::change_atomically(p, [&](T old) { return old == expected ? value : old; }); }
+template <class T, class V> __forceinline__ T atomicAdd(T* p, V value) { return simulator::change_atomically(p, [&](T old) { return T(old + T(value)); }); }
+template <class T, class V> __forceinline__ T atomicMax(T* p, V value) { return simulator::change_atomically(p, [&](T old) { return old < T(value) ? T(value) : old; }); }
+template <class T, class V> __forceinline__ T atomicMin(T* p, V value) { return simulator::change_atomically(p, [&](T old) { return T(value) < old ? T(value) : old; }); }
+template <class T, class V> __forceinline__ T atomicExch(T* p, V value) { return simulator::change_atomically(p, [&](T) { return T(value); }); }
+template <class T> __forceinline__ T atomicCAS(T* p, T expected, T value) { return simulator::change_atomically(p, [&](T old) { return old == expected ? value : old; }); }
 
 // ---- arithmetic
 

@@ -1,6 +1,7 @@
 """A compiled library of kernels, launched with the calling convention of CuPy's RawModule: grid, block, and a tuple of arrays and NumPy numbers."""
 import ctypes
 import os
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -13,7 +14,10 @@ def seed():
 class Library:
     """A library made by build.library."""
 
+    watch = None  # a tool's function (library, kernel, grid, block, values) to a context in which each launch runs
+
     def __init__(self, path):
+        self.path = path
         self.library = ctypes.CDLL(str(path))
         self.library.simulator_error.restype = ctypes.c_char_p
 
@@ -28,5 +32,7 @@ class Library:
         held = [np.asarray(value) for value in values]  # numbers need an address while the kernel runs
         pointers = (ctypes.c_void_p * max(1, len(held)))(*(value.ctypes.data for value in held))
         launch = getattr(self.library, f"simulate_{name}")
-        if launch((ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block), ctypes.c_size_t(shared), pointers, ctypes.c_uint64(seed)):
+        with Library.watch(self, name, grid, block, values) if Library.watch else nullcontext():
+            failed = launch((ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block), ctypes.c_size_t(shared), pointers, ctypes.c_uint64(seed))
+        if failed:
             raise RuntimeError(f"{name}: {self.library.simulator_error().decode()}")

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "fiber.h"
+#include "trace.h"
 
 namespace simulator {
 
@@ -197,6 +198,7 @@ void run_block(unsigned count, bool shuffled, const Launch& launch) {
     fill_with_nan(shared, shared_bytes);
     sanitizer::forget(launch.static_shared, launch.static_shared_bytes);
     sanitizer::forget(shared, shared_bytes);
+    trace::block_begins(launch.static_shared, launch.static_shared_bytes, shared, shared_bytes);
     while (done < count && !failed) {
         bool progress = run_warps(shuffled);
         if (failed) break;
@@ -305,13 +307,20 @@ unsigned warp_meeting(unsigned mask, const void* value, unsigned bytes, const ch
 
 void value_of(unsigned meeting, unsigned lane, void* value, unsigned bytes) { copy_bytes(value, warps[current->warp].values[meeting][lane % LANES], bytes); }
 
+void land(const PendingCopy& pending, Copy copy) {
+    trace::quiet = true;
+    copy(pending.to, pending.from, pending.bytes);
+    trace::quiet = false;
+}
+
 void cp_async(void* to, const void* from, unsigned bytes, Copy copy) {
     if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % bytes) fail("cp.async: an address is no multiple of the bytes copied");
+    trace::copy_issued(to, from, bytes, __builtin_return_address(0));
     if (late_copies) {
         fill_with_nan(to, bytes);
         current->copies.push_back({to, from, bytes});
     } else {
-        copy(to, from, bytes);
+        land({to, from, bytes}, copy);
     }
 }
 
@@ -323,12 +332,17 @@ void cp_async_commit() {
 void cp_async_wait(unsigned groups_left, Copy copy) {
     auto& groups = current->groups;
     while (groups.size() > groups_left) {
-        for (PendingCopy& pending : groups.front()) copy(pending.to, pending.from, pending.bytes);
+        for (PendingCopy& pending : groups.front()) land(pending, copy);
         groups.erase(groups.begin());
     }
 }
 
+void say_where() {  // a sanitizer ends the process: in which thread it was, for sanitizers know nothing of threads on a GPU
+    fprintf(stderr, "simulator: in thread (%u, %u, %u) of block (%u, %u, %u)\n", here.thread.x, here.thread.y, here.thread.z, here.block.x, here.block.y, here.block.z);
+}
+
 int run(const Launch& launch) {
+    sanitizer::LastWords words(say_where);
     failed = false;
     error[0] = 0;
     if (!possible(launch)) return 1;

@@ -5,11 +5,13 @@
 #include <cstdio>
 
 #ifdef SIMULATE_ASAN
+#include <csignal>
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
 #ifdef SIMULATE_TSAN
+#include <deque>
 extern "C" {
 void* __tsan_create_fiber(unsigned flags);
 void* __tsan_get_current_fiber();
@@ -49,6 +51,24 @@ inline void forget(void* p, size_t bytes) {
 #endif
 }
 
+// While it lives, `say` is called where AddressSanitizer or UndefinedBehaviorSanitizer give up (with abort_on_error=1), and after it whoever was to be called before.
+struct LastWords {
+#ifdef SIMULATE_ASAN
+    static inline void (*say)();
+    static inline void (*before)(int);
+    explicit LastWords(void (*words)()) {
+        say = words;
+        before = signal(SIGABRT, [](int number) {
+            say();
+            if (before != SIG_DFL && before != SIG_IGN) before(number);
+        });
+    }
+    ~LastWords() { signal(SIGABRT, before); }
+#else
+    explicit LastWords(void (*)()) {}
+#endif
+};
+
 // ---- a thread of its own for each fiber, in ThreadSanitizer's eyes
 
 inline void* new_thread(uint3 block, uint3 thread) {
@@ -71,7 +91,12 @@ inline void* this_thread() {
 }
 inline void end_thread(void* fiber) {
 #ifdef SIMULATE_TSAN
-    __tsan_destroy_fiber(fiber);
+    static std::deque<void*> ended;  // ThreadSanitizer soon forgets what a destroyed thread did, and with it races between blocks
+    ended.push_back(fiber);
+    if (ended.size() > 1024) {
+        __tsan_destroy_fiber(ended.front());
+        ended.pop_front();
+    }
 #endif
 }
 
