@@ -4,7 +4,8 @@ Every algorithm is a module, or an object in one, with
 
     NAME
     forward(x, w, bias, geometry)    input_grad(dy, w, x_shape, geometry)    weight_grad(dy, x, w_shape, geometry)
-    cost(form, n, geometry, dtype)   a model of its seconds (cuda_model.py); math.inf for what it cannot do
+    stages(form, n, geometry, dtype) what it does, one launch after the other (cuda_model.py); None for what it cannot do
+    cost(form, n, geometry, dtype)   the model's seconds for these; math.inf for what it cannot do
     scratch(form, n, geometry)       elements of memory besides arguments and result
 
 The cheapest by that model is taken, a function of shape and dtype alone. `algorithm=` overrules the model for a call, TINYCNN_CONV_CUDA=winograd in the environment

@@ -14,26 +14,43 @@ same time for K = 80; narrow layers are bound by the buffer, and are what implic
 from ..cuda import contiguous, empty
 from ..elementwise.cuda import add_, copy_
 from ..matmul.cuda import multiply
+from ..unfold.cuda import SOURCE as UNFOLD
 from ..unfold.cuda import fold, unfold
-from .cuda_model import seconds
+from .cuda_model import Kernel, passes, product, seconds
 from .sizes import sizes
 
 NAME = "im2col"
 COLUMNS = 64 << 20  # elements of the column buffer, at most (but for one channel of an image)
 
 
+def stages(form, n, geometry, dtype):
+    """Unfolding (or folding), and the matrix product."""
+    C, K, RS, PQ = n.C // n.G, n.K // n.G, n.R * n.S, n.P * n.Q
+    if form == "forward":
+        multiply = product(PQ, K, C * RS, n.N * n.G, dtype)
+    elif form == "input_grad":
+        multiply = product(C * RS, PQ, K, n.N * n.G, dtype)
+    else:
+        multiply = product(K, C * RS, n.N * PQ, n.G, dtype)
+    if is_product(n, geometry) and form != "weight_grad":
+        return [multiply]
+    moved = n.N * (n.C * n.H * n.W + n.C * RS * PQ)
+    if form == "input_grad":
+        return [multiply, passes("folding", moved, dtype, Kernel(UNFOLD, "col2im", {"real": dtype}))]
+    if form == "weight_grad":
+        moved += 2 * n.N * n.K * PQ  # dy in another order
+    return [passes("unfolding", moved, dtype, Kernel(UNFOLD, "im2col", {"real": dtype}), 1 + (form == "weight_grad")), multiply]
+
+
 def cost(form, n, geometry, dtype):
-    """The matrix product, and the columns written and read."""
-    moved = 2 * scratch(form, n, geometry, bounded=False) + n.N * (n.C * n.H * n.W + n.K * n.P * n.Q) + n.K * n.C // n.G * n.R * n.S
-    return seconds(n.flops, moved * dtype.itemsize, dtype, launches=4)
+    return seconds(stages(form, n, geometry, dtype))
 
 
-def scratch(form, n, geometry, bounded=True):
+def scratch(form, n, geometry):
     """Elements of the column buffer."""
     if is_product(n, geometry) and form != "weight_grad":
         return 0
-    elements = n.N * n.C * n.R * n.S * n.P * n.Q
-    return min(COLUMNS, elements) if bounded else elements
+    return min(COLUMNS, n.N * n.C * n.R * n.S * n.P * n.Q)
 
 
 def is_product(n, geometry):

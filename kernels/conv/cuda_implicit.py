@@ -20,7 +20,7 @@ from ..cuda.memory import empty_images
 from ..elementwise.cuda import copy_
 from ..matmul.cuda import SIDES, cut
 from ..matmul.cuda import SOURCE as MATMUL
-from .cuda_model import seconds
+from .cuda_model import Kernel, Stage, seconds
 from .sizes import sizes
 
 NAME = "implicit"
@@ -76,23 +76,31 @@ def products(form, n, chunk=4):
     return (n.N * n.P * n.Q, K, RS * up_to(chunk, C), n.G) if form == "forward" else (n.N * n.H * n.W, C, RS * up_to(chunk, K), n.G)
 
 
-def cost(form, n, geometry, dtype, chunk=4, tensor=None):
-    """All products of all tiles, used or not; each operand and the result once, and partial sums. tensor: "tf32" or "fp16" where tensor cores do it."""
-    if min(n) == 0:
-        return 0.0
-    M, N, K, G = products(form, n, chunk)
+def stages(form, n, geometry, dtype, kernels=None, tensor=""):
+    """One stage: all products of all tiles, used or not; each operand and the result once, filters in another order, and partial sums."""
+    kernels = kernels or OWN
+    if 0 in n:
+        return []
+    M, N, K, G = products(form, n, kernels.chunk)
     tile, parts = cut(M, N, K, G, dtype)
     side, phases = SIDES[tile], geometry.stride[0] * geometry.stride[1] if form == "input_grad" else 1
     tiles = blocks(M, side) * blocks(N, side) * G
     flops = 2 * tiles * side * side * K / phases  # a phase has a share of the taps
     elements = n.N * (n.C * n.H * n.W + n.K * n.P * n.Q) + n.K * (n.C // n.G) * n.R * n.S + 2 * scratch(form, n, geometry, dtype)
-    return seconds(flops, elements * dtype.itemsize, dtype, launches=1 + phases + (parts > 1), blocks=tiles * parts, tensor=tensor)
+    operation = "weights" if form == "weight_grad" else "gather"
+    types = {kernels.type_name: np.float16 if tensor == "fp16" else dtype}
+    kernel = Kernel(kernels.source, f"{operation}_{tile}", types, kernels.shared[side][form == "weight_grad"])
+    return [Stage("products", flops, elements * dtype.itemsize, tiles * parts, dtype.itemsize, kernel, tile, 1 + phases + (parts > 1), tensor)]
+
+
+def cost(form, n, geometry, dtype):
+    return seconds(stages(form, n, geometry, dtype))
 
 
 def scratch(form, n, geometry, dtype=FLOAT):
     """Elements of partial sums, and of filters in another order."""
     filters = n.K * (n.C // n.G) * n.R * n.S
-    if min(n) == 0:
+    if 0 in n:
         return filters
     M, N, K, G = products(form, n)
     _, parts = cut(M, N, K, G, dtype)

@@ -1,29 +1,94 @@
 """How long a GPU should take: a roofline of three lines, with the figures of one device, an H100 SXM. It serves to compare algorithms, by shape alone, and is what
-`tinycnn explain-algo --device cuda` prints.
+`tinycnn explain-algo --device cuda` prints. Nothing here was measured.
 
-    time = launches + max(bytes / bandwidth, FLOPs / (peak * efficiency * occupancy))
+An algorithm is a few stages, one after the other, of which each takes
 
-Efficiency is what the literature says of kernels of this kind (hand-written register tiles reach about 70% of the peak; tensor cores through mma.sync about 60%).
-Occupancy is the share of the device's multiprocessors that have a block to work on, the last, partly filled round of blocks included. Nothing here was measured.
+    launches + max(bytes / bandwidth, FLOPs / (peak * efficiency * share of the multiprocessors that are busy))
+
+Efficiency is what the literature says of kernels of this kind (hand-written register tiles reach about 70% of the peak, small ones 50%; tensor cores about 50%). A
+multiprocessor is busy while there is a block for it: the last, partly filled round of blocks counts as a whole one. How many warps it holds at a time, among which it can
+choose while others wait for memory, follows from the registers and the shared memory of the compiler's report (`resident`).
 """
 from math import ceil
+from typing import NamedTuple
 
+import numpy as np
+
+from ..cuda import blocks, compiler, source
+from ..matmul.cuda import EFFICIENCY, SIDES, cut
+from ..matmul.cuda import SOURCE as MATMUL
+
+ARCHITECTURE = "sm_90"
 MULTIPROCESSORS = 132
+REGISTERS, SHARED, WARPS = 1 << 16, 228 << 10, 64  # of a multiprocessor
 BANDWIDTH = 3.0e12  # bytes/s
-PEAK = {4: 60e12, 8: 30e12}  # FLOP/s, by the bytes of a number; TF32: tensor cores, dense
+PEAK = {4: 60e12, 8: 30e12}  # FLOP/s, by the bytes of a number
 PEAK_TENSOR = {"tf32": 490e12, "fp16": 980e12}
-EFFICIENCY, EFFICIENCY_TENSOR = 0.7, 0.5
+EFFICIENCY_TENSOR = 0.5
 LAUNCH = 3e-6  # seconds that a kernel takes to begin and end
+BLOCK = 256  # threads, of all kernels here
 
 
-def seconds(flops, nbytes, dtype, launches=1, blocks=None, tensor=None):
-    """Of kernels that do so much. blocks: of the kernel that computes, all of them if None. tensor: "tf32" or "fp16" on tensor cores."""
-    peak = PEAK_TENSOR[tensor] * EFFICIENCY_TENSOR if tensor else PEAK[dtype.itemsize] * EFFICIENCY
-    return launches * LAUNCH + max(nbytes / BANDWIDTH, flops / (peak * occupancy(blocks)))
+class Kernel(NamedTuple):
+    """One of a .cu file, as the launcher takes it."""
+
+    source: str
+    name: str
+    defines: dict
+    shared: int = 0  # bytes of dynamic shared memory
 
 
-def occupancy(blocks):
-    """The share of the multiprocessors that are busy while so many blocks are worked off, one on each at a time."""
-    if not blocks:
-        return 1.0
-    return blocks / (ceil(blocks / MULTIPROCESSORS) * MULTIPROCESSORS)
+class Stage(NamedTuple):
+    """What some launches do, most of it by one kernel."""
+
+    name: str
+    flops: float  # really done: those of tiles at an edge are
+    bytes: float  # moved to and from memory, each array once
+    blocks: int
+    itemsize: int  # of the numbers that are multiplied
+    kernel: Kernel
+    tile: str = "large"
+    launches: int = 1
+    tensor: str = ""  # "tf32" or "fp16" on tensor cores
+
+
+def seconds(stages):
+    """That the stages take, one after the other."""
+    return sum(stage_seconds(stage) for stage in stages)
+
+
+def stage_seconds(stage):
+    peak = PEAK_TENSOR[stage.tensor] * EFFICIENCY_TENSOR if stage.tensor else PEAK[stage.itemsize] * EFFICIENCY[stage.tile]
+    return stage.launches * LAUNCH + max(stage.bytes / BANDWIDTH, stage.flops / (peak * busy(stage.blocks)))
+
+
+def busy(blocks):
+    """The share of the multiprocessors that have something to do while so many blocks are worked off, one on each at a time."""
+    return blocks / (ceil(blocks / MULTIPROCESSORS) * MULTIPROCESSORS) if blocks else 1.0
+
+
+def resident(kernel):
+    """(warps that a multiprocessor holds at a time, registers of a thread, bytes of shared memory of a block); None where there is no compiler to tell."""
+    defines = {name: value if isinstance(value, str) else np.dtype(value) for name, value in kernel.defines.items()} | {"index_t": np.dtype(np.int32)}
+    try:
+        found = compiler.resources(source.path_of(kernel.source), defines, ARCHITECTURE)[kernel.name]
+    except RuntimeError:
+        return None
+    shared = found.shared + kernel.shared
+    fitting = min(REGISTERS // (ceil(found.registers / 8) * 8 * BLOCK), SHARED // (shared + 1024), WARPS * 32 // BLOCK)
+    return fitting * BLOCK // 32, found.registers, shared
+
+
+def product(M, N, K, matrices, dtype):
+    """The Stage of a matrix product by kernels/matmul."""
+    tile, parts = cut(M, N, K, matrices, dtype)
+    side = SIDES[tile]
+    tiles = matrices * blocks(M, side) * blocks(N, side)
+    elements = matrices * (M * K + K * N + (2 * parts + 1 if parts > 1 else 1) * M * N)
+    return Stage("products", 2 * tiles * side * side * K, elements * dtype.itemsize, tiles * parts, dtype.itemsize, Kernel(MATMUL, f"multiply_{tile}", {"real": dtype}),
+                 tile, 1 + (parts > 1))
+
+
+def passes(name, elements, dtype, kernel, launches=1):
+    """The Stage of kernels that read or write so many elements, and compute next to nothing."""
+    return Stage(name, 0, elements * dtype.itemsize, 0, dtype.itemsize, kernel, launches=launches)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..elementwise.cuda import cast
 from . import cuda_implicit as implicit
+from .cuda_model import Kernel, passes, seconds
 
 
 class OnTensorCores:
@@ -26,11 +27,20 @@ class OnTensorCores:
         shared = {side: (buffers * side * (64 + 16), buffers * 64 * (side + 8)) for side in (64, 128)}  # RowByRow, StepByStep
         self.kernels = implicit.Kernels("conv/tensor.cu", chunk, {64: 4 * chunk, 128: 4 * chunk}, "input", shared)
 
-    def cost(self, form, n, geometry, dtype):
-        """Only for float32, whose arrays are rounded."""
+    def stages(self, form, n, geometry, dtype):
+        """As implicit.cu, and the conversion to float16. None for anything but float32."""
         if dtype != np.float32:
-            return inf
-        return implicit.cost(form, n, geometry, dtype, self.kernels.chunk, self.precision)
+            return None
+        products = implicit.stages(form, n, geometry, dtype, self.kernels, self.precision)
+        if self.dtype == dtype:
+            return products
+        read = {"forward": n.N * n.C * n.H * n.W, "input_grad": n.N * n.K * n.P * n.Q}.get(form, n.N * (n.C * n.H * n.W + n.K * n.P * n.Q))
+        convert = Kernel("elementwise/elementwise.cu", "dense", {"A": dtype, "B": self.dtype, "C": self.dtype, "T": dtype, "Y": self.dtype, "FORMULA": "a"})
+        return [passes("to float16", 1.5 * read, dtype, convert, 2), *products]
+
+    def cost(self, form, n, geometry, dtype):
+        known = self.stages(form, n, geometry, dtype)
+        return inf if known is None else seconds(known)
 
     def scratch(self, form, n, geometry):
         """As implicit.cu, and the arrays in float16."""

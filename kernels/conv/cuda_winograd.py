@@ -16,9 +16,9 @@ from typing import NamedTuple
 from ..cuda import blocks, contiguous, empty, launch, strided
 from ..cuda.memory import empty_images, lies_channels_last
 from ..elementwise.cuda import copy_
-from ..matmul.cuda import SIDES, cut, multiply
+from ..matmul.cuda import multiply
 from .cuda_implicit import images
-from .cuda_model import seconds
+from .cuda_model import Kernel, passes, product, seconds
 from .sizes import sizes
 
 NAME = "winograd"
@@ -47,24 +47,27 @@ class Steps(NamedTuple):
     column: int
 
 
-def cost(form, n, geometry, dtype):
-    """The 36 products, and the transformed images and filters written and read."""
+def stages(form, n, geometry, dtype):
+    """The transforms there, the 36 products, the transforms back. None where it cannot do the problem."""
     if (n.R, n.S) != (3, 3) or geometry.stride != (1, 1) or geometry.dilation != (1, 1):
-        return inf
-    if min(n) == 0:
-        return 0.0
-    tiles = _tiles(form, n)
-    M, N, K = {"forward": (tiles, n.K, n.C), "input_grad": (tiles, n.C, n.K), "weight_grad": (n.K, n.C, tiles)}[form]
+        return None
+    tiles, C, K, filters = _tiles(form, n), n.C // n.G, n.K // n.G, n.K * n.C // n.G
+    x, y, V, M = n.N * n.C * n.H * n.W, n.N * n.K * n.P * n.Q, 36 * tiles * n.C, 36 * tiles * n.K
+
+    def kernel(name):
+        return Kernel(SOURCE, name, {"real": dtype})
     if form == "weight_grad":
-        M, N = M // n.G, N // n.G
-    else:
-        N, K = N // n.G, K // n.G
-    tile, parts = cut(M, N, K, 36 * n.G, dtype)
-    side = SIDES[tile]
-    products = blocks(M, side) * blocks(N, side) * 36 * n.G
-    flops = 2 * products * side * side * K
-    elements = n.N * (n.C * n.H * n.W + n.K * n.P * n.Q) + 2 * 36 * (tiles * (n.C + n.K) + n.K * n.C // n.G)
-    return seconds(flops, 0, dtype, blocks=products * parts) + seconds(0, elements * dtype.itemsize, dtype, launches=3)  # one after the other
+        return [passes("transforms", x + y + V + M, dtype, kernel("inputs"), 2), product(K, C, tiles, 36 * n.G, dtype),
+                passes("back", 36 * filters + 9 * filters, dtype, kernel("filters_grad"))]
+    if form == "input_grad":
+        (x, y), (V, M), (C, K) = (y, x), (M, V), (K, C)
+    return [passes("transforms", x + V + 45 * filters, dtype, kernel("inputs"), 2), product(tiles, K, C, 36 * n.G, dtype),
+            passes("back", M + y, dtype, kernel("outputs"))]
+
+
+def cost(form, n, geometry, dtype):
+    known = stages(form, n, geometry, dtype)
+    return inf if known is None else seconds(known)
 
 
 def scratch(form, n, geometry):

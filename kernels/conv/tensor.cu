@@ -222,14 +222,19 @@ __device__ __forceinline__ void weights(const input* dy, const Images& DY, const
 
     dw += (static_cast<index_t>(blockIdx.z) * gridDim.y + group) * K * RS * C;
 #pragma unroll
-    for (int i = 0; i < SIDE / 64; ++i)
+    for (int j = 0; j < SIDE / 16; ++j)
 #pragma unroll
-        for (int j = 0; j < SIDE / 16; ++j)
+        for (int right = 0; right < 2; ++right) {
+            int column = column0 + column_of<SIDE>(j, right), tap = column / padded, c = column % padded;
+            if (tap >= RS || c >= C) continue;
 #pragma unroll
-            for (int e = 0; e < 4; ++e) {
-                int k = k0 + row_of<SIDE>(i, e), column = column0 + column_of<SIDE>(j, e), tap = column / padded, c = column % padded;
-                if (k < K && tap < RS && c < C) dw[static_cast<index_t>(k) * RS * C + tap * C + c] = sums[i][j][e];
-            }
+            for (int i = 0; i < SIDE / 64; ++i)
+#pragma unroll
+                for (int e = right; e < 4; e += 2) {
+                    int k = k0 + row_of<SIDE>(i, e);
+                    if (k < K) dw[static_cast<index_t>(k) * RS * C + tap * C + c] = sums[i][j][e];
+                }
+        }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)

@@ -14,6 +14,7 @@ from ..cuda.backend import is_simulated
 SOURCE = "matmul/matmul.cu"
 THREADS = 256  # of a block
 SIDES = {"small": 64, "large": 128}  # of tiles; in double a large one is small (tile.h)
+EFFICIENCY = {"small": 0.5, "large": 0.7}  # of the peak that kernels with such tiles reach, says the literature
 BLOCKS = 264  # wanted: two for each multiprocessor of an H100
 LEAST_DEPTH = 256  # of a part of the sum over K
 CHOICES = ("own", "cublas")
@@ -57,11 +58,11 @@ def multiply(a, b, c, bias=None):
 
 
 def cut(M, N, K, matrices, dtype):
-    """(kind of tile, parts of the sum over K): large tiles where they make blocks enough, else small ones, and of a long sum several parts."""
+    """(kind of tile, parts of the sum over K): large tiles where they make blocks enough and are well filled, else small ones, and of a long sum several parts."""
     tiles = {kind: matrices * blocks(M, side) * blocks(N, side) for kind, side in SIDES.items()}
-    if tiles["large"] >= BLOCKS and dtype == np.float32:
+    if tiles["large"] >= BLOCKS and dtype == np.float32 and 4 * tiles["large"] * EFFICIENCY["small"] <= tiles["small"] * EFFICIENCY["large"]:
         return "large", 1
-    return "small", max(1, min(BLOCKS // tiles["small"], K // LEAST_DEPTH))
+    return "small", max(1, min(BLOCKS // max(1, tiles["small"]), K // LEAST_DEPTH))
 
 
 def uses_cublas():

@@ -60,12 +60,16 @@ __device__ __forceinline__ void multiply(const Layout& batch, const real* a, ind
     c += matrix[0] + blockIdx.y * part_c;
     if (bias) bias += matrix[3];
 #pragma unroll
-    for (int i = 0; i < EACH; ++i)
+    for (int j = 0; j < EACH; ++j) {  // columns outside: otherwise all their offsets would be kept in registers
+        index_t n = n0 + Tile<SIDE>::place(my_column, j);
+        if (n >= N) continue;
+        real added = bias ? bias[n] : real(0);
 #pragma unroll
-        for (int j = 0; j < EACH; ++j) {
-            index_t m = m0 + Tile<SIDE>::place(my_row, i), n = n0 + Tile<SIDE>::place(my_column, j);
-            if (m < M && n < N) c[m * c_row + n * c_column] = bias ? sums[i][j] + bias[n] : sums[i][j];
+        for (int i = 0; i < EACH; ++i) {
+            index_t m = m0 + Tile<SIDE>::place(my_row, i);
+            if (m < M) c[m * c_row + n * c_column] = sums[i][j] + added;
         }
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)

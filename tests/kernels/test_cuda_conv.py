@@ -101,7 +101,7 @@ def test_winograd_in_parts(padding, order, monkeypatch):
 
 
 ROUNDED = [name for name, (_, asked) in cuda_algorithms.ALGORITHMS.items() if asked]
-FEW = ["plain", "one by one, strided, padded", "nothing symmetric", "dilation equal to the stride", "groups", "depthwise", "first layer", "empty batch"]
+FEW = ["plain", "one by one, strided, padded", "nothing symmetric", "groups", "first layer", "empty batch"]
 
 
 def whole(arrays):
@@ -117,12 +117,12 @@ def test_tensor_cores(algorithm, case, order):
 
 
 @pytest.mark.parametrize("order", [np.ascontiguousarray, last])
-@pytest.mark.parametrize("cut", [("small", 2), ("large", 1), ("large", 2)], ids=str)
+@pytest.mark.parametrize("cut", [("small", 2), ("large", 1)], ids=str)
 @pytest.mark.parametrize("algorithm", ROUNDED)
 def test_tensor_cores_in_tiles_and_parts(algorithm, cut, order, monkeypatch):
     """Kills: a warp's rows or columns in the place of another's; buffers that are used again too early; whole chunks where channels are no multiple of one."""
     monkeypatch.setattr(cuda_implicit, "cut", lambda *_: cut)
-    for x_shape, w_shape, geometry in (LARGER, ((2, 48, 5, 6), (16, 24, 2, 3), Geometry((2, 1), (1, 1), (1, 1), 2))):
+    for x_shape, w_shape, geometry in (((1, 5, 9, 15), (70, 5, 2, 2), Geometry((1, 1), (0, 1))), ((2, 48, 5, 4), (16, 24, 2, 3), Geometry((2, 1), (1, 1), (1, 1), 2))):
         check(*whole(tensors(x_shape, w_shape, geometry)), order, algorithm=algorithm)
 
 

@@ -5,9 +5,11 @@ from math import inf
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from cuda_device import needs_simulator
 
 from tinycnn.bench import algorithms
 from tinycnn.bench.layers import FORMS, Layer
+from tinycnn.bench.measure import Plan
 from tinycnn.cli import cli
 from tinycnn.kernels.conv import im2col
 from tinycnn.kernels.conv.algorithms import ALGORITHMS, choose
@@ -90,6 +92,35 @@ def test_who_overrules_the_model(monkeypatch):
     assert {row.algorithm for row in rows if row.chosen} == {"direct"}
     assert all("asked for (TINYCNN_CONV" in row.why for row in rows if row.chosen)
     assert all("overruled in favour of direct" in row.why for row in rows if not row.chosen and row.predicted < inf)
+
+
+def test_cuda(monkeypatch):
+    """Kills: the CPU's algorithms or choice for the GPU's; one that rounds its factors starred; times of the simulator shown as if they meant something."""
+    from tinycnn.kernels.conv import cuda_algorithms
+    monkeypatch.setenv("TINYCNN_CUDA", "simulate")
+    monkeypatch.delenv("TINYCNN_CONV_CUDA", raising=False)
+    spec = ("--input", "64x28x28", "--filters", 64, "--kernel", 3, "--batch", 64, "--device", "cuda")
+    rows = json.loads(explained(*spec, "--no-measure", "--json").output)["candidates"]
+    assert {(row["form"], row["algorithm"]) for row in rows} == {(form, name) for form in FORMS for name in cuda_algorithms.ALGORITHMS}
+    for row in rows:
+        assert row["median"] is None and row["predicted"] == pytest.approx(sum(stage["seconds"] for stage in row["stages"]))
+        assert sum(stage["flops"] for stage in row["stages"]) >= Layer("", 64, 64, 28, 28, 64, 3, 3).flops / (4 if row["algorithm"] == "winograd" else 1)
+        assert row["chosen"] == (row["algorithm"] == "winograd")
+    done = explained(*spec)
+    assert "Not measured: this is the simulator" in done.output
+    assert any(line.startswith("      products ") and "blocks of multiply_" in line for line in done.output.splitlines())
+    assert "implicit_tf32: rounds its factors, so only if asked for" in done.output
+    monkeypatch.setenv("TINYCNN_CONV_CUDA", "implicit_tf32")
+    assert "asked for (TINYCNN_CONV_CUDA" in explained(*spec, "--no-measure").output
+
+
+@needs_simulator
+def test_measuring_on_a_device(monkeypatch):
+    """What would happen on a GPU, on the simulator. Kills: an answer that is another form's; an array of the host given to the device."""
+    monkeypatch.setenv("TINYCNN_CUDA", "simulate")
+    rows = algorithms.measured(LAYER, algorithms.candidates(LAYER, device="cuda"), Plan(rounds=2, seconds=0), device="cuda")
+    assert all(row.median > 0 and row.error < (1e-2 if "_" in row.algorithm else 1e-5) for row in rows if row.predicted < inf)
+    assert {row.algorithm for row in rows if row.predicted < inf} == {"im2col", "implicit", "implicit_tf32", "implicit_fp16"}
 
 
 @pytest.mark.parametrize("arguments, message", [

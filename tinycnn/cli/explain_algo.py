@@ -42,21 +42,24 @@ PAIR = Numbers(2, alike=True)
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at a time.")
 @click.option("--image-size", type=click.IntRange(1), help="Of MODEL's images. [default: the published network's]")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True, help="Precision.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where. On cuda without a GPU only the model speaks.")
 @click.option("--threads", type=click.IntRange(1), help="Processor cores to use. [default: all]")
 @click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="How often the algorithms take turns.")
 @click.option("--seconds", type=click.FloatRange(0), default=0.1, show_default=True, help="Of calls in each turn; one call at least.")
 @click.option("--no-measure", is_flag=True, help="Show what the model expects, and measure nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def explain_algo(layer, image, filters, kernel, stride, padding, dilation, groups, batch, image_size, dtype, threads, rounds, seconds, no_measure, as_json):
+def explain_algo(layer, image, filters, kernel, stride, padding, dilation, groups, batch, image_size, dtype, device, threads, rounds, seconds, no_measure, as_json):
     """Show every algorithm for a convolution: what the model expects of it, what it really does, which is chosen (*) and why.
 
     The convolution is one of a network, or any that options describe. For forward, input gradient and weight gradient: expected time on one core and measured
-    time, GFLOP/s (of the definition, whatever the algorithm really does), scratch memory, largest error in sigma of the answer in float64.
+    time, GFLOP/s (of the definition, whatever the algorithm really does), scratch memory, largest error in sigma of the answer in float64. For CUDA the expected time is
+    that of an H100 by a roofline, with each launch's FLOPs, bytes, blocks, and how many warps a multiprocessor holds (by the compiler's report, if it is installed).
 
     \b
     tinycnn explain-algo resnet50.layer1.0.conv2 --batch 16
     tinycnn explain-algo --input 64x56x56 --filters 128 --kernel 3 --stride 2 --padding 1
     tinycnn explain-algo googlenet.inception3a.branch2.1.conv --no-measure
+    tinycnn explain-algo vgg16.features.10 --batch 32 --device cuda
     """
     import tinycnn
 
@@ -77,12 +80,24 @@ def explain_algo(layer, image, filters, kernel, stride, padding, dilation, group
             raise ValueError(f"--groups {groups} must divide the {image[0]} channels and the {filters} filters")
         what = Layer("", batch, *image, filters, *kernel, stride, padding, dilation, groups)
         what.geometry.output_size(image[1:], kernel)  # raises where the filter does not fit
-    rows = algorithms.candidates(what, dtype)
-    if not no_measure:
-        algorithms.measured(what, rows, Plan(rounds=rounds, seconds=seconds), dtype, _tell)
+    rows = algorithms.candidates(what, dtype, device=device)
+    missing = _no_gpu() if device == "cuda" else None
+    if not no_measure and missing is None:
+        algorithms.measured(what, rows, Plan(rounds=rounds, seconds=seconds), dtype, _tell, device)
         _tell("")
+    elif not no_measure:
+        click.echo(f"Not measured: {missing}", err=True)
     threads = tinycnn.get_num_threads()
-    click.echo(json.dumps(algorithms.as_dict(what, rows, threads), indent=2) if as_json else algorithms.table(what, rows, threads))
+    click.echo(json.dumps(algorithms.as_dict(what, rows, threads), indent=2) if as_json else algorithms.table(what, rows, threads, device))
+
+
+def _no_gpu():
+    """Why nothing can be measured with CUDA here, or None."""
+    from ..kernels.cuda import backend
+    try:
+        return "this is the simulator, whose times say nothing of a GPU." if backend.is_simulated() else None
+    except RuntimeError as error:
+        return str(error)
 
 
 def _tell(text):
