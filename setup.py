@@ -12,7 +12,8 @@ setup(
     python_requires=">=3.11",
     packages=[*engine, *kernels, layer_sets],
     package_dir={"tinycnn": "tinycnn", "tinycnn.kernels": "kernels", layer_sets: "benchmarks/layers"},
-    package_data={"tinycnn": ["data/bundled/*", "pages/web/*"], layer_sets: ["*.json"], **{package: ["*.cu", "*.h", "*.cpp"] for package in kernels}},
+    package_data={"tinycnn": ["data/bundled/*", "pages/web/*"], "tinycnn.bench": ["*.cu"], layer_sets: ["*.json"],
+                  **{package: ["*.cu", "*.h", "*.cpp"] for package in kernels}},
     install_requires=[
         "numpy>=2.0",
         "numba>=0.61",
@@ -29,6 +30,8 @@ setup(
         "cuda-compile": ["nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13", "nvidia-cuda-crt>=13"],  # compile the GPU's kernels without a GPU
         "bench": ["torch>=2.6", "onnxruntime>=1.20", "onnx>=1.17", "openvino>=2024.6", "MNN>=3.0", "ncnn>=1.0.20241226"],  # who we are measured against
         "notebook": ["nbclient>=0.10", "ipykernel>=6.29", "nbformat>=5.10"],  # docs/notebooks, and their test
+        "cudnn12": ["nvidia-cudnn-cu12>=9.2"],  # the GPU's rival, for CUDA 12
+        "cudnn13": ["nvidia-cudnn-cu13>=9.12"],  # the same for CUDA 13
         "browser": ["selenium>=4.20"],  # tests of the pages that `tinycnn explain` writes; needs Chromium and its driver
         "mpi": ["mpi4py>=4.0", "mpich>=4.2"],  # several processes (tinycnn/distributed); Open MPI will do as well
         "test": ["pytest>=8.0", "pytest-xdist>=3.5"],

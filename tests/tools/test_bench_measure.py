@@ -128,7 +128,7 @@ def test_a_cold_cache_is_swept_between_calls_outside_the_time(monkeypatch):
     lab = Laboratory()
     monkeypatch.setattr(measure, "sweep_cache", lambda: lab.worker("sweep", 100.0))
     assert lab.run({"f": lab.worker("f", 0.5)}, Plan(rounds=2, seconds=1.0, cache="cold"))["f"].rounds == [0.5, 0.5]
-    assert lab.log[2:] == ["pause", "f", "sweep", "f", "sweep", "f"] * 2
+    assert lab.log[3:] == ["pause", "f", "sweep", "f", "sweep", "f"] * 2
     lab.log.clear()
     lab.run({"f": lab.worker("f", 0.5)}, Plan(rounds=2, seconds=1.0))
     assert "sweep" not in lab.log

@@ -90,7 +90,7 @@ def test_the_best_of_a_rivals_settings_counts_and_sums_count_layers_as_often_as_
     first, second = results.tasks().values()
     assert {library: row.contestant for library, row in best_of(first).items()} == {"tinycnn": "tinycnn", "fast": "fast nhwc", "slow": "slow"}
     assert set(best_of(second)) == {"tinycnn", "fast"} and best_of(second)["fast"].contestant == "fast nchw"
-    sums = report.sums(results)[("conv", "net", "forward", 16, 1)]
+    sums = report.sums(results)[("conv", "net", "forward", 16, 1, "")]
     assert sums["fast"] == pytest.approx([2 + 10 * 1, 4 + 10 * 1.5, 2]) and sums["slow"] == pytest.approx([2, 9, 1])
     assert sums["the fastest of them"] == pytest.approx([12, 19, 2])
     assert [row.ratio for row in first] == [None, 0.25, 0.5, pytest.approx(2 / 9)] and second[3].ratio is None
@@ -149,7 +149,7 @@ class FakeStep:
 
     def __init__(self, model, x, target, factor):
         from tinycnn.bench.rivals.ours import Step
-        self.step, self.factor, self.switched = Step(model, x, target), factor, []
+        self.step, self.factor, self.switched = Step(model, tinycnn.from_numpy(x), tinycnn.from_numpy(target)), factor, []
 
     def dropout(self, on):
         self.switched.append(on)

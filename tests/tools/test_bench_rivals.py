@@ -228,13 +228,13 @@ def test_ncnns_text_folds_and_splits(everything):
 
 def test_who_is_missing_is_left_out_with_the_reason(monkeypatch):
     """Kills: one library that cannot be imported taking the others along, or vanishing without a word; settings and names that are taken for something else."""
-    monkeypatch.setitem(rivals.LIBRARIES, "absent", "no_such_file")
+    monkeypatch.setitem(rivals.LIBRARIES, "absent", ("no_such_file", None))
     found, skipped = rivals.contestants(["absent", "numpy"], "conv", 2)
     assert [rival.name for rival in found] == ["numpy"] and skipped["absent"].startswith("cannot be imported: ModuleNotFoundError")
     found, skipped = rivals.contestants(["numpy"], "training", 2)
     assert not found and skipped == {"numpy": "takes no part in 'training', only in conv"}
     assert [rival.name for rival in rivals.contestants(["tinycnn", "tinycnn:direct"], "conv", 1)[0]] == ["tinycnn", "tinycnn direct"]
-    with pytest.raises(ValueError, match="unknown rival 'caffe': there are pytorch, onnxruntime"):
+    with pytest.raises(ValueError, match="unknown rival 'caffe' on cpu: there are pytorch, onnxruntime"):
         rivals.contestants(["caffe"], "conv", 2)
     with pytest.raises(ValueError, match="numpy has no setting 'fast': there are default"):
         rivals.contestants(["numpy:fast"], "conv", 2)

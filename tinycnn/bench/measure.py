@@ -10,6 +10,8 @@ A figure whose spread is above a limit is refused, not printed as if it were one
 they disturbed is repeated, and the result says how often that happened.
 
 Warm cache: the arrays were just used by the call before. Cold: between calls, memory larger than the last cache is written (outside the time).
+
+A Timer says how calls are timed: here by the clock of the computer; on a GPU (gpu.py) by its own, since a call there only queues work.
 """
 import os
 import time
@@ -108,54 +110,72 @@ def sweep_cache(size=96 << 20):
     return lambda: np.add(memory, 1, out=memory)
 
 
-def alternate(functions, plan=None, around=None, clock=time.perf_counter, sleep=time.sleep, others=None):
+class Timer:
+    """Times calls by a clock. cold: drive everything out of the caches between calls."""
+
+    def __init__(self, cold=False, clock=time.perf_counter):
+        self.clock, self.sweep = clock, sweep_cache() if cold else None
+
+    def times(self, function, calls):
+        """[seconds of each call]"""
+        times = []
+        for _ in range(calls):
+            if self.sweep:
+                self.sweep()
+            start = self.clock()
+            function()
+            times.append(self.clock() - start)
+        return times
+
+
+def timer_for(place, plan, back_to_back=True):
+    """The Timer of a rivals.Place. back_to_back: on a GPU, leave out the time that it takes to queue calls."""
+    if place.device == "cpu":
+        return Timer(plan.cache == "cold")
+    from .gpu import GpuTimer
+    return GpuTimer(back_to_back)
+
+
+def alternate(functions, plan=None, around=None, clock=time.perf_counter, sleep=time.sleep, others=None, timer=None):
     """{name: Sample} of functions {name: function without arguments}.
 
-    around: {name: function that gives a context}, entered (outside the time) around each phase of that function.
+    around: {name: function that gives a context}, entered (outside the time) around each phase of that function. timer: how calls are timed, by `clock` if None.
     clock, sleep, others: for tests, which must not depend on the real ones.
     """
     plan, around, others = plan or Plan(), around or {}, others or OtherProcesses()
+    timer = timer or Timer(plan.cache == "cold", clock)
     samples = {name: Sample() for name in functions}
-    sweep = sweep_cache() if plan.cache == "cold" else None
     names = list(functions)
     calls = {}
     for name in names:
         with around.get(name, nullcontext)():
             functions[name]()  # whatever is done only once: compilation, the first allocation
-            calls[name] = calls_that_fit(functions[name], plan, clock)
+            calls[name] = calls_that_fit(functions[name], plan, timer)
     for turn in range(plan.rounds):
         shift = turn % len(names) if names else 0
         for name in names[shift:] + names[:shift]:
             with around.get(name, nullcontext)():
-                times, quiet = phase(functions[name], calls[name], plan, sweep, clock, sleep, others)
+                times, quiet = phase(functions[name], calls[name], plan, timer, sleep, others)
             samples[name].rounds.append(float(np.median(times)))
             samples[name].calls += len(times)
             samples[name].disturbed += not quiet
     return samples
 
 
-def calls_that_fit(function, plan, clock):
+def calls_that_fit(function, plan, timer):
     """How many calls fill plan.seconds."""
-    start = clock()
-    function()
-    once = clock() - start
+    once, = timer.times(function, 1)
     return max(1, min(plan.most_calls, round(plan.seconds / max(once, 1e-9))))
 
 
-def phase(function, calls, plan, sweep, clock, sleep, others):
+def phase(function, calls, plan, timer, sleep, others):
     """([seconds of each call], whether other processes kept quiet), of the last attempt."""
     for _ in range(ATTEMPTS):
         sleep(plan.pause)
         if calls > 1:  # a function that fills the whole phase warms itself up
             function()
-        times = []
         others.start()
-        for _ in range(calls):
-            if sweep:
-                sweep()
-            start = clock()
-            function()
-            times.append(clock() - start)
+        times = timer.times(function, calls)
         if others.share() <= plan.most_disturbed:
             return times, True
     return times, False

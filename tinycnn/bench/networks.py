@@ -12,10 +12,11 @@ from tinycnn.nn import functional as F
 
 from . import truth
 from .graph import trace
-from .measure import alternate
+from .kernels import clocks_of
+from .measure import alternate, timer_for
 from .modules import NAMES, describe, module_of, signature
 from .results import Row, compare, timed
-from .rivals import Unsupported
+from .rivals import Place, Unsupported
 from .rivals.base import TrainingStep
 from .validate import error
 
@@ -52,14 +53,15 @@ def inputs(name, batch, options=None):
 def measure_network(contestants, name, level, batch, results, plan, threads, options=None, tell=lambda text: None):
     """Add the rows of one network, at the level "inference" or "training"."""
     tell(f"{name}, {level}, batch {batch}: float64")
+    exact_threads = truth.threads_for(contestants[0].place, threads) if contestants else threads
     model = build(name, options)
     x, target = inputs(name, batch, options)
     graph = trace(model.train(level == "training"), x.shape)
     if level == "inference":
-        expected, limit = exact_scores(name, options, x, threads), MOST_ERROR[level]
+        expected, limit = exact_scores(name, options, x, exact_threads), MOST_ERROR[level]
     else:
-        expected = exact_gradients(name, options, x, target, threads)
-        limit = max(MOST_ERROR[level], AMPLIFIED * distance(exact_gradients(name, options, x, target, threads, np.float32), expected))
+        expected = exact_gradients(name, options, x, target, exact_threads)
+        limit = max(MOST_ERROR[level], AMPLIFIED * distance(exact_gradients(name, options, x, target, exact_threads, np.float32), expected))
     runs = {}
     for contestant in contestants:
         tell(f"{name}, {level}, batch {batch}: {contestant.name} gets ready")
@@ -74,7 +76,7 @@ def measure_network(contestants, name, level, batch, results, plan, threads, opt
     tell(f"{name}, {level}, batch {batch}: timing")
     row = Row(level, name, name, level, "", "", batch, threads, plan.cache)
     training = level == "training"
-    least = graph.least_seconds(batch, results.peak(threads), training)
+    least = graph.least_seconds(batch, results.peak(threads, place_of(runs).math), training)
     check = check_scores if level == "inference" else check_gradients
     results.rows += measure_task(row, runs, expected, check, limit, plan, results, graph.flops(batch, training), graph.moved(batch, training), least)
 
@@ -85,9 +87,10 @@ def reason(failure):
 
 def measure_task(template, runs, expected, check, limit, plan, results, flops, moved, least=None):
     """The rows of one task. check(contestant, run, expected): its error, of which `limit` is allowed."""
-    rows, right = {}, {}
+    rows, right, place = {}, {}, place_of(runs)
+    limit += 2**-7 * AMPLIFIED if place.math == "tf32" else 0  # see validate.py
     for name, (contestant, run) in runs.items():
-        rows[name] = row = Row(**{**template.__dict__, "contestant": name, "library": contestant.library})
+        rows[name] = row = Row(**{**template.__dict__, "contestant": name, "library": contestant.library, "math": place.math, "choice": getattr(run, "choice", "")})
         try:
             row.error = check(contestant, run, expected)
         except Exception as failure:  # compiled when first called, by another library
@@ -96,13 +99,20 @@ def measure_task(template, runs, expected, check, limit, plan, results, flops, m
         row.refused = verdict(row.error, limit)
         if not row.refused:
             right[name] = contestant, run
-    samples = alternate({name: run for name, (_, run) in right.items()}, plan, {name: contestant.running for name, (contestant, _) in right.items()})
+    samples = alternate({name: run for name, (_, run) in right.items()}, plan, {name: contestant.running for name, (contestant, _) in right.items()},
+                        timer=timer_for(place, plan, back_to_back=template.level == "layer"))
+    clocks = clocks_of(place)
     for name, (contestant, run) in right.items():
-        row = timed(rows[name], samples[name], results.peak(row.threads), plan, flops, moved, least)
-        row.error_after = check(contestant, run, expected)
+        row = timed(rows[name], samples[name], results.peak(row.threads, place.math), plan, flops, moved, least)
+        row.error_after, row.clocks = check(contestant, run, expected), clocks
         row.refused = row.refused or verdict(row.error_after, limit, " after the timing")
     compare(list(rows.values()), samples)
     return list(rows.values())
+
+
+def place_of(runs):
+    """Where they all compute."""
+    return next((contestant.place for contestant, _ in runs.values()), Place())
 
 
 def verdict(off, limit, when=""):
@@ -188,7 +198,7 @@ def measure_layer(contestants, name, graph, node, count, batch, results, plan, t
             expected = None if dropout else exact_result(exact.train(training), x.astype(np.float64), dy.astype(np.float64))
         runs = {}
         for contestant in contestants:
-            if training and "training" not in contestant.levels:
+            if training and not {"training", "layer"} & set(contestant.levels):
                 continue
             try:
                 with contestant.running():

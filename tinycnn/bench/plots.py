@@ -15,15 +15,15 @@ def draw(results, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for (level, group, what, batch, threads, size), rows in panels(results).items():
-        name = f"{level}-{group}-{what}-b{batch}-t{threads}" + (f"-{size}x{size}" if size else "")
-        label = f"{group}: {what}, batch {batch}, {threads} threads"
+    for (level, group, what, batch, threads, size, math), rows in panels(results).items():
+        name = f"{level}-{group}-{what}-b{batch}-" + (math or f"t{threads}") + (f"-{size}x{size}" if size else "")
+        label = f"{group}: {what}, batch {batch}, " + (f"GPU, {math}" if math else f"{threads} threads")
         paths.append(save(bars(rows, label), folder / plain(f"bars-{name}.png")))
         if any(row.gflops for row in rows):
-            paths.append(save(roofline(rows, results.peak(threads), label), folder / plain(f"roofline-{name}.png")))
+            paths.append(save(roofline(rows, results.peak(threads, math), label), folder / plain(f"roofline-{name}.png")))
     for axis in AXES:
         for (level, group, case, what, *others), rows in curves(results, axis).items():
-            fixed = ", ".join(f"{name} {value}" for name, value in zip((name for name in AXES if name != axis), others) if value)
+            fixed = ", ".join(f"{name} {value}" for name, value in zip((*(name for name in AXES if name != axis), "math"), others) if value)
             name = "-".join(map(str, (axis, level, group, case, what, *others)))
             paths.append(save(scaling(rows, axis, f"{case}: {what}\n{fixed}"), folder / plain(f"{name}.png")))
     return paths
@@ -39,7 +39,7 @@ def panels(results):
     found = {}
     for row in results.rows:
         if row.counts and row.unit == "ms":
-            found.setdefault((row.level, row.group, row.what, row.batch, row.threads, row.size), []).append(row)
+            found.setdefault((row.level, row.group, row.what, row.batch, row.threads, row.size, row.math), []).append(row)
     return found
 
 
@@ -48,7 +48,7 @@ def curves(results, axis):
     found = {}
     for row in results.rows:
         if row.counts and row.unit == "ms":
-            others = (getattr(row, name) for name in AXES if name != axis)
+            others = (*(getattr(row, name) for name in AXES if name != axis), *((row.math,) if row.math else ()))
             found.setdefault((row.level, row.group, row.case, row.what, *others), []).append(row)
     return {key: rows for key, rows in found.items() if len({getattr(row, axis) for row in rows}) > 1}
 

@@ -31,7 +31,14 @@ def heading(results):
     lines = [f"{machine.get('date', '')}  {machine.get('processor', '')}, {machine.get('cores', '?')} cores, {machine.get('system', '')}",
              f"{libraries}; threads by {machine.get('threading_layer', '?')}; malloc: {machine.get('malloc', '?')}",
              f"contestants: {', '.join(versions)}"]
+    if gpu := machine.get("gpu"):
+        lines.append(f"GPU: {gpu['device']}; " + ", ".join(f"{name} {value}" for name, value in gpu.items() if name not in ("device", "clocks_before", "simulated")))
     for peak in results.peaks:
+        if "math" in peak:
+            promised = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in peak["by_properties"].items())
+            lines.append(f"{peak['math']}: peak {peak['gflops']:g} GFLOP/s, {peak['gbps']:g} GB/s copying, measured by {peak['by']}"
+                         + (f"; by the device's properties {promised}" if promised else ""))
+            continue
         others = f" (while other processes took {peak['disturbed']:.0%} of the machine)" if peak.get("disturbed", 0) > results.settings.get("most_disturbed", 0) else ""
         lines.append(f"{peak['threads']} thread{'s' * (peak['threads'] > 1)}: peak {peak['gflops']:g} GFLOP/s in registers, {peak['gbps']:g} GB/s copying{others}")
     if results.settings:
@@ -40,6 +47,7 @@ def heading(results):
     return lines
 
 
+PERCENT = "% of it"  # only in tables of a GPU: tinycnn's speed in percent of this one's
 COLUMNS = ("", "median", "quartiles", "x", "quartiles", "GFLOP/s", "GB/s", "%", "error")
 
 
@@ -50,14 +58,20 @@ def block(rows, markdown):
     bound = f", bound by {head.bound}" if head.bound else ""
     note = f" ({head.note})" if head.note else ""
     size = f", images of {head.size}x{head.size}" if head.size else ""
-    name = f"{head.case}{repeated}, {head.what}, batch {head.batch}{note}{size}, {head.threads} thread{'s' * (head.threads > 1)}{bound}"
+    name = f"{head.case}{repeated}, {head.what}, batch {head.batch}{note}{size}, {where(head.threads, head.math)}{bound}"
+    columns = (*COLUMNS[:5], PERCENT, *COLUMNS[5:]) if head.math else COLUMNS
     cells = [row_cells(row) for row in rows]
     if markdown:
-        return [f"**{name}**", "", "| " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * (len(COLUMNS) - 1), *("| " + " | ".join(line) + " |" for line in cells), ""]
-    widths = [max(len(line[i]) for line in [COLUMNS, *cells] if len(line) == len(COLUMNS)) for i in range(len(COLUMNS))]
+        return [f"**{name}**", "", "| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1), *("| " + " | ".join(line) + " |" for line in cells), ""]
+    widths = [max(len(line[i]) for line in [columns, *cells] if len(line) == len(columns)) for i in range(len(columns))]
     widths[0] = max(widths[0], max(len(line[0]) for line in cells))
-    lines = [name, "  " + aligned(COLUMNS, widths)]
+    lines = [name, "  " + aligned(columns, widths)]
     return [*lines, *("  " + aligned(line, widths) for line in cells), ""]
+
+
+def where(threads, math):
+    """On what everybody ran."""
+    return f"on the GPU, {math}" if math else f"{threads} thread{'s' * (threads > 1)}"
 
 
 def aligned(cells, widths):
@@ -74,7 +88,9 @@ def row_cells(row):
         return (row.contestant, "not measured")
     default = f" (default malloc {number(row.default_malloc)})" if row.default_malloc is not None else ""
     between, ratio_between = ("-".join(map(number, quartiles)) for quartiles in (row.quartiles, row.ratio_quartiles))
-    return (row.contestant, f"{number(row.value)} {row.unit}{default}", between, number(row.ratio), ratio_between,
+    percent = (f"{100 / row.ratio:.0f}" if row.ratio else "",) if row.math else ()
+    name = row.contestant + (f" ({row.choice.partition(',')[0]})" if row.choice else "")
+    return (name, f"{number(row.value)} {row.unit}{default}", between, number(row.ratio), ratio_between, *percent,
             number(row.gflops), number(row.gbps), "" if row.roofline is None else f"{row.roofline:.0f}", "" if row.error is None else f"{row.error:.1e}")
 
 
@@ -86,16 +102,16 @@ def number(value):
 
 
 def sums(results):
-    """{(level, group, what, batch, threads): {library: [ours, theirs, tasks]}}: milliseconds of all tasks of a group in which both count, each as often as it occurs.
+    """{(level, group, what, batch, threads, math): {library: [ours, theirs, tasks]}}: milliseconds of all tasks of a group where both count, each as often as it occurs.
 
     Of a library's settings the fastest counts, task by task; of tinycnn what a user gets.
     """
     found = {}
-    for (level, group, _, what, batch, threads, *_), rows in results.tasks().items():
+    for (level, group, _, what, batch, threads, _, _, math), rows in results.tasks().items():
         ours = next((row for row in rows if row.contestant == "tinycnn" and row.counts), None)
         if ours is None or level not in ("conv", "layer"):
             continue
-        totals = found.setdefault((level, group, what, batch, threads), {})
+        totals = found.setdefault((level, group, what, batch, threads, math), {})
         rivals = {library: row for library, row in best_of(rows).items() if library != "tinycnn"}
         if rivals:
             rivals["the fastest of them"] = min(rivals.values(), key=lambda row: row.value)
@@ -113,8 +129,9 @@ def totals(results, markdown):
     if not found:
         return []
     lines = [f"{'## ' if markdown else ''}Sums (each layer as often as it occurs; where both count)", ""]
-    for (_, group, what, batch, threads), libraries in found.items():
+    for (_, group, what, batch, threads, math), libraries in found.items():
         for library, (ours, theirs, tasks) in libraries.items():
-            text = f"{group}, {what}, batch {batch}, {threads} threads: tinycnn {number(ours)} ms, {library} {number(theirs)} ms: {ours / theirs:.2f}  ({tasks} layers)"
+            on = where(threads, math) if math else f"{threads} threads"
+            text = f"{group}, {what}, batch {batch}, {on}: tinycnn {number(ours)} ms, {library} {number(theirs)} ms: {ours / theirs:.2f}  ({tasks} layers)"
             lines.append(f"- {text}" if markdown else f"  {text}")
     return lines

@@ -41,11 +41,14 @@ class Row:
     refused: str = ""  # why this figure does not count
     disturbed: int = 0  # rounds in which other processes were busy
     default_malloc: float | None = None  # the value when malloc is left as it is
+    math: str = ""  # on a GPU: fp32, or tf32 where factors may be rounded
+    choice: str = ""  # which of its algorithms a library took, and what the others needed
+    clocks: dict = field(default_factory=dict)  # of the GPU, right after the timing
 
     @property
     def task(self):
         """What all contestants of a task have in common."""
-        return self.level, self.group, self.case, self.what, self.batch, self.threads, self.cache, self.size
+        return self.level, self.group, self.case, self.what, self.batch, self.threads, self.cache, self.size, self.math
 
     @property
     def counts(self):
@@ -63,8 +66,8 @@ class Results:
     skipped: dict = field(default_factory=dict)  # name: why
     rows: list = field(default_factory=list)
 
-    def peak(self, threads):
-        return next(peak for peak in self.peaks if peak["threads"] == threads)
+    def peak(self, threads, math=""):
+        return next(peak for peak in self.peaks if (peak["threads"], peak.get("math", "")) == (threads, math))
 
     def tasks(self):
         """{task: [Row]} in order."""

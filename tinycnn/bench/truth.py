@@ -7,7 +7,8 @@ tap (r, s) of the filter, with X the part of the padded image that the tap lies 
 
 In float32 the same code is the benchmark's rival "plain NumPy". For networks the whole engine runs on it, in float64 (at the end of this file).
 """
-from contextlib import contextmanager
+import os
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -69,12 +70,18 @@ def weight_grad(dy, x, layer):
     return np.ascontiguousarray(by_tap.transpose(2, 3, 4, 0, 1)).reshape(layer.w_shape)
 
 
-def answers(x, w, bias, dy, layer, forms):
-    """{form: float64 array} for those of `forms` asked for, from arrays of any precision."""
+def threads_for(place, threads):
+    """BLAS threads for the truth: those of everybody, or where a GPU is measured all cores, since nobody is timed meanwhile."""
+    return threads if place.device == "cpu" else os.cpu_count()
+
+
+def answers(x, w, bias, dy, layer, forms, threads=None):
+    """{form: float64 array} for those of `forms` asked for, from arrays of any precision. threads: of BLAS, as many as it has if None."""
     x, w, dy = (array.astype(np.float64) for array in (x, w, dy))
     bias = None if bias is None else bias.astype(np.float64)
     compute = {"forward": lambda: forward(x, w, bias, layer), "input_grad": lambda: input_grad(dy, w, layer), "weight_grad": lambda: weight_grad(dy, x, layer)}
-    return {form: compute[form]() for form in forms}
+    with ThreadpoolController().limit(limits=threads, user_api="blas") if threads else nullcontext():
+        return {form: compute[form]() for form in forms}
 
 
 # ---- whole networks: our engine in float64, on the reference kernels, with convolution by the above

@@ -20,6 +20,7 @@ def bench():
     tinycnn bench conv --kernel my_conv.py        your kernel beside ours and the others'
     tinycnn bench inference --batch 1 --batch 16  whole networks
     tinycnn bench training vgg16                  a step of training
+    tinycnn bench conv --device cuda              on a GPU, against cuDNN; docs/gpu.md
     tinycnn bench machine                         what this machine can do, and who is here
     tinycnn bench show results.json --plot plots  a run, once more
     """
@@ -30,14 +31,18 @@ def common(command):
     for option in reversed((
             click.option("--rivals", metavar="NAMES",
                          help="Who else takes part: names, with commas, each perhaps with a setting (pytorch:nchw). \"none\": nobody. [default: all]"),
+            click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where everybody computes."),
+            click.option("--math", "maths", type=click.Choice(["fp32", "tf32"]), multiple=True,
+                         help="On a GPU: nothing rounded on the way into a product, or factors rounded to 10 bits; may be repeated. [default: fp32]"),
             click.option("--threads", type=click.IntRange(1), multiple=True, help="Threads of everybody; may be repeated. [default: all cores]"),
             click.option("--batch", type=click.IntRange(1), multiple=True, help="Images at a time; may be repeated."),
             click.option("--rounds", type=click.IntRange(1), help="How often the contestants take turns. [default: 7]"),
             click.option("--seconds", type=click.FloatRange(0), help="Of calls in each turn; one call at least. [default: 0.2]"),
-            click.option("--cache", type=click.Choice(["warm", "cold"]), default="warm", show_default=True, help="Arrays just used, or driven out of the caches."),
+            click.option("--cache", type=click.Choice(["warm", "cold"]),
+                         help="Arrays just used, or driven out of the caches. [default: warm; on a GPU cold]"),
             click.option("--most-spread", type=click.FloatRange(0), default=0.15, show_default=True, help="Refuse figures whose quartiles are further apart."),
-            click.option("--most-disturbed", type=click.FloatRange(0, 1), default=0.06, show_default=True,
-                         help="Refuse figures during which other processes took more of the machine. 1: never."),
+            click.option("--most-disturbed", type=click.FloatRange(0, 1),
+                         help="Refuse figures during which other processes took more of the machine. 1: never. [default: 0.06; on a GPU 1]"),
             click.option("--quick", is_flag=True, help="Three short turns at batch 1: a first impression."),
             click.option("--default-malloc", is_flag=True, help="Show beside each figure what it is when malloc is left as it is."),
             click.option("--json", "json_file", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the results."),
@@ -60,19 +65,26 @@ def sized(command):
 
 @bench.command()
 @click.argument("sets", nargs=-1, metavar="[SET]...")
-@click.option("--kernel", type=click.Path(dir_okay=False), metavar="FILE.py", help="Your own: a file with forward(x, w, bias, stride, padding, dilation, groups).")
+@click.option("--kernel", type=click.Path(dir_okay=False), metavar="FILE.py",
+              help="Your own: a file with forward(x, w, bias, stride, padding, dilation, groups); with --device cuda also FILE.cu:NAME, a CUDA kernel.")
+@click.option("--simulate-first", is_flag=True, help="Try a FILE.cu on the CPU simulator before a GPU runs it.")
 @click.option("--pass", "forms", type=click.Choice(FORMS), multiple=True, help="Which passes; may be repeated. [default: all three]")
 @click.option("--algorithm", "algorithms", multiple=True, metavar="NAME", help="Also measure this algorithm of ours by itself; may be repeated.")
 @click.option("--layer", "only", metavar="TEXT", help="Only layers with this in their name.")
 @click.option("--list", "listing", is_flag=True, help="Show the layers of the sets, and measure nothing.")
 @common
-def conv(sets, kernel, forms, algorithms, only, listing, **how):
+def conv(sets, kernel, simulate_first, forms, algorithms, only, listing, **how):
     """Convolutions one by one: forward, input gradient and weight gradient of the layers of each SET.
 
     A SET is a network (alexnet, googlenet, resnet50, vgg16: the default), deepbench_training, deepbench_server, deepbench_device, convnet_benchmarks, or a file like
     those in benchmarks/layers. A published batch that is too large for this machine is cut, and the table says so.
 
-    --kernel brings your own: it is first tried on small awkward shapes, and if anything is wrong you read what, and nothing is timed.
+    --kernel brings your own: it is first tried on small awkward shapes, and if anything is wrong you read what, and nothing is timed. A CUDA kernel, FILE.cu:NAME, is
+    given what its parameters are called (x, w, bias, y, N, C, stride_h, ...), and comments in its file say how it is launched (docs/gpu.md):
+
+    \b
+    // grid NAME: blocks(Q, 32), blocks(P, 8), N * K
+    // block NAME: 32, 8
     """
     from ..bench import run
     sets = sets or run.SETS
@@ -80,12 +92,17 @@ def conv(sets, kernel, forms, algorithms, only, listing, **how):
         _list(sets, how["batch"] or (16,))
         return
     if kernel:
-        right, report = run.check_kernel(kernel, (how["threads"] or (1,))[0])
+        if simulate_first:
+            right, report = run.check_on_simulator(kernel)
+            click.echo(f"On the simulator:\n{report}\n")
+            if not right:
+                raise click.ClickException(f"{kernel} is not right on the simulator yet: no GPU ran it")
+        right, report = run.check_kernel(kernel, (how["threads"] or (1,))[0], _places(how)[0])
         click.echo(report + "\n")
         if not right:
             raise click.ClickException(f"{kernel} is not right yet: nothing was timed")
     going = _begin(how)
-    going.conv(sets, _batches(how, (16,)), forms or FORMS, kernel, algorithms, only)
+    going.conv(sets, _batches(how, (16,) if how["device"] == "cpu" else (64,)), forms or FORMS, kernel, algorithms, only)
     _finish(going.results, how)
 
 
@@ -135,7 +152,7 @@ def machine(**how):
     """What this machine is and can do, and which libraries are here."""
     going = _begin(how)
     for level in ("conv", "inference"):  # at one of them everybody is
-        going.contestants(level, going.threads[0])
+        going.contestants(level, going.threads[0], going.places[0])
     going.results.skipped = {name: why for name, why in going.results.skipped.items() if name not in {row.split()[0] for row in going.results.contestants}}
     for name, value in going.results.environment.items():
         click.echo(f"{name.replace('_', ' '):17} {', '.join(f'{key} {entry}' for key, entry in value.items()) if isinstance(value, dict) else value}")
@@ -169,12 +186,25 @@ def _begin(how):
     """The Run of these options."""
     from .. import get_num_threads
     from ..bench.measure import Plan
-    from ..bench.rivals import ALL
+    from ..bench.rivals import everybody
     from ..bench.run import Run
     quick = {"rounds": 3, "seconds": 0.05} if how["quick"] else {}
     asked = {name: how[name] for name in ("rounds", "seconds", "cache", "most_spread", "most_disturbed") if how[name] is not None}
-    rivals = ALL if how["rivals"] is None else () if how["rivals"] == "none" else tuple(name.strip() for name in how["rivals"].split(","))
-    return Run(Plan(**{**quick, **asked}), how["threads"] or (get_num_threads(),), rivals, lambda text: click.echo(f"... {text}", err=True), how["json_file"])
+    asked.setdefault("cache", "warm" if how["device"] == "cpu" else "cold")
+    if how["device"] != "cpu":
+        asked.setdefault("most_disturbed", 1.0)  # it computes whatever other processes do
+        if how["default_malloc"]:
+            raise click.UsageError("--default-malloc is about the CPU")
+    elif how["maths"]:
+        raise click.UsageError("--math is about a GPU: give --device cuda as well")
+    rivals = everybody(how["device"]) if how["rivals"] is None else () if how["rivals"] == "none" else tuple(name.strip() for name in how["rivals"].split(","))
+    return Run(Plan(**{**quick, **asked}), how["threads"] or (get_num_threads(),), rivals, lambda text: click.echo(f"... {text}", err=True), how["json_file"],
+               how["device"], how["maths"] or ("fp32",))
+
+
+def _places(how):
+    from ..bench.rivals import Place
+    return [Place()] if how["device"] == "cpu" else [Place(how["device"], math, how["cache"] != "warm") for math in how["maths"] or ("fp32",)]
 
 
 def _batches(how, usual):
@@ -183,6 +213,8 @@ def _batches(how, usual):
 
 def _networks(level, models, image_size, options, how, batches):
     from ..bench import run
+    if how["device"] != "cpu" and level in ("memory", "startup"):
+        raise click.UsageError(f"bench {level} is about the CPU: it has no --device {how['device']}")
     going = _begin(how)
     going.networks(level, models or run.NETWORKS, _batches(how, batches), options, image_size or (None,))
     _finish(going.results, how)

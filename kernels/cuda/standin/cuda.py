@@ -5,6 +5,7 @@ A stream is a list of things to do. They are done when somebody waits for the st
 import ctypes
 import os
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -117,18 +118,27 @@ def get_current_stream():
 
 
 class Event:
-    """A point in a stream."""
+    """A point in a stream, and when the stream passed it."""
 
     def __init__(self, block=False, disable_timing=False):
-        self.stream, self.number = None, 0
+        self.stream, self.number, self.seconds = None, 0, None
 
     def record(self, stream=None):
         self.stream = stream or get_current_stream()
+        self.stream.enqueue(self._pass)
         self.number = self.stream.done + len(self.stream.waiting)
+
+    def _pass(self):
+        self.seconds = time.perf_counter()
 
     def synchronize(self):
         if self.stream is not None:
             self.stream.run_until(self.number)
+
+
+def get_elapsed_time(start, end):
+    """Milliseconds between two events that were passed."""
+    return 1e3 * (end.seconds - start.seconds)
 
 
 # ---- the device
@@ -138,7 +148,7 @@ class Device:
 
     compute_capability = "90"
     attributes = {"MultiProcessorCount": 132, "MaxSharedMemoryPerBlockOptin": 232448, "MaxThreadsPerMultiProcessor": 2048, "MaxSharedMemoryPerMultiprocessor": 233472,
-                  "MaxRegistersPerMultiprocessor": 65536}
+                  "MaxRegistersPerMultiprocessor": 65536, "L2CacheSize": 52428800}
 
     def __init__(self, number=0):
         self.id = number

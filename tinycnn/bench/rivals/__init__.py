@@ -4,43 +4,55 @@ A new rival is a new file that makes Contestants (base.py) and one line in the t
 """
 from importlib import import_module
 
-from .base import Contestant, Unsupported
+from .base import Contestant, Place, Unsupported
 
-#           library        module
+#           library        on the CPU      on a GPU
 LIBRARIES = {
-    "tinycnn": "ours",
-    "pytorch": "pytorch",
-    "onnxruntime": "onnx_runtime",
-    "openvino": "open_vino",
-    "mnn": "mnn",
-    "ncnn": "ncnn",
-    "numpy": "plain_numpy",
+    "tinycnn": ("ours", "ours_cuda"),
+    "pytorch": ("pytorch", "pytorch_cuda"),
+    "onnxruntime": ("onnx_runtime", None),
+    "openvino": ("open_vino", None),
+    "mnn": ("mnn", None),
+    "ncnn": ("ncnn", None),
+    "numpy": ("plain_numpy", None),
+    "cudnn": (None, "cudnn"),
+    "cudnn_graph": (None, "cudnn_graph"),
+    "cublas": (None, "cublas"),
+    "standin": (None, "standin"),
 }
-ALL = tuple(name for name in LIBRARIES if name != "tinycnn")
+ONLY_IF_ASKED = ("tinycnn", "standin")
 
-__all__ = ["ALL", "LIBRARIES", "Contestant", "Unsupported", "contestants"]
+__all__ = ["LIBRARIES", "Contestant", "Place", "Unsupported", "contestants", "everybody"]
 
 
-def contestants(asked, level, threads):
+def everybody(device="cpu"):
+    """Names of the rivals that take part on a device unless told otherwise."""
+    return tuple(name for name, modules in LIBRARIES.items() if modules[device != "cpu"] and name not in ONLY_IF_ASKED)
+
+
+def contestants(asked, level, threads, place=Place()):  # noqa: B008  it cannot be changed
     """([Contestant], {name: why it is not among them}).
 
-    asked: names of libraries, or "library:setting"; all settings of a library otherwise. level: "conv", "inference" or "training".
+    asked: names of libraries, or "library:setting"; all settings of a library otherwise. level: "conv", "layer", "inference" or "training".
     """
     found, skipped = [], {}
     for name in asked:
         library, _, setting = name.partition(":")
-        if library not in LIBRARIES:
-            raise ValueError(f"unknown rival {library!r}: there are {', '.join(ALL)}")
+        module = LIBRARIES.get(library, (None, None))[place.device != "cpu"]
+        if module is None:
+            raise ValueError(f"unknown rival {library!r} on {place.device}: there are {', '.join(everybody(place.device))}")
         try:
-            kind = import_module(f".{LIBRARIES[library]}", __name__).CONTESTANT
+            kind = import_module(f".{module}", __name__).CONTESTANT
         except Exception as error:  # another library's import can fail in any way, and must not take the others along
             skipped[library] = f"cannot be imported: {type(error).__name__}: {error}"
             continue
-        if level not in kind.levels:
+        if not kind.takes_part(level):
             skipped[library] = f"takes no part in {level!r}, only in {', '.join(kind.levels)}"
             continue
         if setting and setting not in kind.settings:
             raise ValueError(f"{library} has no setting {setting!r}: there are {', '.join(kind.settings)}")
-        for choice in (setting,) if setting else kind.settings_of(level):
-            found.append(kind(choice, threads))
+        try:
+            found += [kind(choice, threads, place) for choice in ((setting,) if setting else kind.settings_of(level))]
+        except Exception as error:  # found, and then something that it needs is missing
+            skipped[library] = f"cannot be used: {type(error).__name__}: {error}"
     return found, skipped

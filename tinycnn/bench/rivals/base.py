@@ -1,5 +1,6 @@
 """What a contestant is."""
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,8 +11,16 @@ class Unsupported(Exception):
     """What this contestant cannot do, and why. It is left out and the reason is shown."""
 
 
+class Place(NamedTuple):
+    """Where and how everybody computes. math, on a GPU: "fp32", or "tf32" where factors may be rounded to 10 bits. cold: inputs are not in the GPU's cache."""
+
+    device: str = "cpu"
+    math: str = ""
+    cold: bool = False
+
+
 class Contestant:
-    """A library in one of its settings, on so many threads.
+    """A library in one of its settings, on so many threads, at a Place.
 
     conv, inference and training prepare everything that a user of the library would prepare once (layouts, sessions, compilation) and return functions without
     arguments, which are timed. Results come as the library has them; `array` turns them into NumPy's, outside the time.
@@ -19,11 +28,15 @@ class Contestant:
 
     library = ""  # its name in the table
     package = ""  # whose version counts
-    levels = ()  # of "conv", "inference", "training"
+    levels = ()  # of "conv", "layer", "inference", "training"; who does networks does layers too
     settings = {"default": ""}  # name: what it means
 
-    def __init__(self, setting, threads):
-        self.setting, self.threads = setting, threads
+    def __init__(self, setting, threads, place=Place()):  # noqa: B008  it cannot be changed
+        self.setting, self.threads, self.place = setting, threads, place
+
+    @classmethod
+    def takes_part(cls, level):
+        return level in cls.levels or (level == "layer" and "inference" in cls.levels)
 
     @classmethod
     def settings_of(cls, level):

@@ -48,11 +48,15 @@ class Ours(Contestant):
                 raise Unsupported(f"the algorithm {self.setting!r} cannot do this layer")
         return functions
 
+    def ready(self, model):
+        """The model as a user makes it ready for inference."""
+        return tinycnn.fuse(model.eval())
+
+    def tensor(self, array):
+        return tinycnn.from_numpy(array).to(self.place.device)
+
     def inference(self, model, graph, x):
-        model = model.eval()
-        if hasattr(tinycnn, "fuse"):
-            model = tinycnn.fuse(model)
-        images = tinycnn.from_numpy(x)
+        model, images = self.ready(model), self.tensor(x)
 
         def run():
             with tinycnn.no_grad():
@@ -60,11 +64,10 @@ class Ours(Contestant):
         return run
 
     def training(self, model, graph, x, target):
-        return Step(model, x, target)
+        return Step(model.to(self.place.device), self.tensor(x), self.tensor(target))
 
     def layer(self, model, graph, x, dy):
-        model, cotangent = model.train(), tinycnn.from_numpy(dy)
-        images = tinycnn.from_numpy(x).requires_grad_()
+        model, images, cotangent = model.to(self.place.device).train(), self.tensor(x).requires_grad_(), self.tensor(dy)
 
         def run():
             images.grad = None
@@ -74,13 +77,13 @@ class Ours(Contestant):
         return run
 
     def array(self, result):
-        return result if isinstance(result, np.ndarray) else result.detach().numpy()
+        return result if isinstance(result, np.ndarray) else result.detach().cpu().numpy()
 
 
 class Step(TrainingStep):
     def __init__(self, model, x, target):
         self.model = model.train()
-        self.x, self.target = tinycnn.from_numpy(x), tinycnn.from_numpy(target)
+        self.x, self.target = x, target
         self.optimizer = optim.SGD(model.parameters(), lr=self.LR, momentum=self.MOMENTUM, weight_decay=self.WEIGHT_DECAY)
         self.rates = [(layer, layer.p) for layer in model.modules() if isinstance(layer, tinycnn.nn.Dropout)]
 
@@ -99,7 +102,7 @@ class Step(TrainingStep):
             layer.p = p if on else 0.0
 
     def gradients(self):
-        return self.loss.item(), {name: parameter.grad.array for name, parameter in self.model.named_parameters() if parameter.grad is not None}
+        return self.loss.item(), {name: parameter.grad.cpu().array for name, parameter in self.model.named_parameters() if parameter.grad is not None}
 
 
 CONTESTANT = Ours

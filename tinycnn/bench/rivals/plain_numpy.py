@@ -11,8 +11,8 @@ class PlainNumpy(Contestant):
     library, package, levels = "numpy", "numpy", ("conv",)
     settings = {"default": "R*S shifted products by BLAS, image by image"}
 
-    def __init__(self, setting, threads):
-        super().__init__(setting, threads)
+    def __init__(self, *how):
+        super().__init__(*how)
         self.pools = ThreadpoolController()
 
     @contextmanager

@@ -33,12 +33,12 @@ class PyTorch(Contestant):
 
     def placed(self, array):
         """A tensor of this array in the setting's layout."""
-        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.place.device)
         return tensor.to(memory_format=torch.channels_last) if self.setting != "nchw" and tensor.ndim == 4 else tensor
 
     def conv(self, layer, x, w, bias, dy):
         x, w, dy = self.placed(x), self.placed(w), self.placed(dy)
-        bias = None if bias is None else torch.from_numpy(bias)
+        bias = None if bias is None else self.placed(bias)
         window = (layer.stride, layer.padding, layer.dilation)
 
         def gradient(*wanted):
@@ -49,7 +49,7 @@ class PyTorch(Contestant):
 
     def network(self, graph):
         """The graph as a module of this setting."""
-        module = build(graph)
+        module = build(graph).to(self.place.device)
         return module.to(memory_format=torch.channels_last) if self.setting != "nchw" else module
 
     def inference(self, model, graph, x):
@@ -63,7 +63,7 @@ class PyTorch(Contestant):
 
     def training(self, model, graph, x, target):
         network = self.network(graph).train()
-        return Step(network, compiled(network) if self.setting == "compiled" else network, self.placed(x), torch.from_numpy(target))
+        return Step(network, compiled(network) if self.setting == "compiled" else network, self.placed(x), self.placed(target))
 
     def layer(self, model, graph, x, dy):
         network, images, cotangent = self.network(graph).train(), self.placed(x).requires_grad_(), self.placed(dy)
@@ -76,7 +76,7 @@ class PyTorch(Contestant):
         return run
 
     def array(self, result):
-        return result.detach().numpy()
+        return result.detach().cpu().numpy()
 
 
 def compiled(network, freezing=False):
@@ -138,7 +138,7 @@ class Step(TrainingStep):
 
     def gradients(self):
         gradients = {self.network.named[name]: parameter.grad for name, parameter in self.network.named_parameters()}
-        return self.loss.item(), {name: gradient.numpy() for name, gradient in gradients.items() if gradient is not None}
+        return self.loss.item(), {name: gradient.cpu().numpy() for name, gradient in gradients.items() if gradient is not None}
 
 
 CONTESTANT = PyTorch

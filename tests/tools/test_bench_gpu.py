@@ -1,0 +1,230 @@
+"""The harness on a GPU, on the simulator: what is measured and how (times there say nothing, and are not looked at), and kernels that somebody brings."""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from cuda_device import needs_simulator
+
+from tinycnn.bench import gpu, run, validate
+from tinycnn.bench.layers import Layer
+from tinycnn.bench.results import Results
+from tinycnn.bench.rivals import Place, contestants, everybody
+from tinycnn.bench.validate import allowed, draw, error
+from tinycnn.cli import cli
+
+pytestmark = needs_simulator
+BYOK = Path(__file__).parents[2] / "benchmarks" / "byok"
+HERE = Place("cuda", "fp32", True)
+QUICKLY = ("--device", "cuda", "--rounds", 2, "--seconds", 0, "--most-spread", 1e9)
+PEAKS = [{"threads": 1, "math": math, "gflops": 100.0, "gbps": 10.0, "by": "nobody", "by_properties": {}} for math in ("fp32", "tf32")]
+
+
+def bench(*arguments):
+    return CliRunner().invoke(cli, ["bench", *map(str, arguments)])
+
+
+@pytest.fixture
+def layer(tmp_path):
+    path = tmp_path / "small.json"
+    path.write_text(json.dumps({"layers": [{"name": "one", "N": 2, "C": 3, "H": 6, "W": 5, "K": 4, "R": 3, "S": 3, "bias": True}]}))
+    return path
+
+
+class Recorder:
+    """Events and a device whose clock moves by what the test says."""
+
+    def __init__(self):
+        self.now, self.log = 0.0, []
+
+    def Event(self):
+        recorder = self
+
+        class Event:
+            def record(self):
+                self.at = recorder.now
+                recorder.log.append("event")
+
+            def synchronize(self):
+                recorder.log.append("wait")
+        return Event()
+
+    def get_elapsed_time(self, before, after):
+        return after.at - before.at
+
+
+def test_events_stand_around_each_call_and_nobody_waits_between(monkeypatch):
+    """Kills: one pair of events for all calls, a wait after each call (the next finds an idle device), milliseconds for seconds, a device that idles."""
+    recorder, held = Recorder(), []
+    monkeypatch.setattr(gpu, "array_module", lambda: type("xp", (), {"cuda": recorder}))
+    monkeypatch.setattr(gpu, "keep_busy", held.append)
+
+    def work():
+        recorder.log.append("work")
+        recorder.now += 4.0
+    timer = gpu.GpuTimer()
+    assert timer.times(work, 3) == [0.004] * 3 and recorder.log == ["event", "work", "event"] * 3 + ["wait"]
+    timer.queueing[work] = 0.001
+    timer.times(work, 10)
+    timer.queueing[work] = 10.0
+    timer.times(work, 10)
+    assert held == [0.0, pytest.approx(0.013), gpu.MOST_HOLD]
+    gpu.GpuTimer(back_to_back=False).times(work, 1)
+    assert len(held) == 3
+
+
+def test_inputs_are_other_copies_each_time(monkeypatch):
+    """Kills: warm inputs called cold, copies with other numbers or another order in memory, more copies than memory should be asked for."""
+    images = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
+    lying = np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    monkeypatch.setattr(gpu, "l2_bytes", lambda: 100)
+    following = gpu.rotation((lying, None, np.ones(1, np.float32)))
+    several = [following() for _ in range(4)]  # 3 * 100 bytes, 100 at a time
+    assert len({arrays[0].data.ptr for arrays in several}) == 3 and several[3][0] is several[0][0]
+    for copy, nothing, one in several:
+        assert copy.strides == lying.strides and np.array_equal(copy.get(), images) and nothing is None and one.tolist() == [1]
+    warm = gpu.rotation((images,), cold=False)
+    assert warm()[0] is warm()[0]
+    monkeypatch.setattr(gpu, "l2_bytes", lambda: 1 << 40)
+    following = gpu.rotation((np.ones(1, np.float32),))
+    assert len({following()[0].data.ptr for _ in range(2 * gpu.MOST_COPIES)}) == gpu.MOST_COPIES
+
+
+def test_what_the_peaks_do(monkeypatch):
+    """By hand, with a time of a second for each measurement. Kills: FLOPs of a thread for all, a multiply-add counted once, warps for threads."""
+    monkeypatch.setattr(gpu, "least_seconds", lambda function, size, calls=5: function(gpu.array_module().empty(size, np.float32)) or 1.0)
+    fp32, tf32 = gpu.peaks(steps=10**7 // 10**6, copied=1 << 12)
+    threads = 2 * gpu.BLOCK
+    assert fp32["gflops"] == round(2 * 8 * 10 * threads / 1e9, 1) and tf32["math"] == "tf32" and fp32["by"].startswith("own kernels")
+    properties = type("Device", (), {"compute_capability": "90", "attributes": {"MultiProcessorCount": 132, "ClockRate": 1_980_000, "MemoryClockRate": 2_619_000,
+                                                                               "GlobalMemoryBusWidth": 5120}})
+    assert gpu.promised(properties) == {"fp32_gflops": 66908.2, "gbps": 3352.3}
+
+
+def test_the_measuring_kernels_do_what_is_counted():
+    """Kills: a copy that leaves out a part, multiply-adds that are not done."""
+    xp = gpu.array_module()
+    x, y = xp.asarray(np.arange(2048, dtype=np.float32)), xp.empty(2048, np.float32)
+    gpu.launch(gpu.SOURCE, "copy", 2, 256, x, y, 2048)
+    assert np.array_equal(y.get(), np.arange(2048))
+    out = xp.empty(64, np.float32)
+    gpu.launch(gpu.SOURCE, "multiply_add", 2, 32, out, 1000)
+    factor, term = 1 - np.arange(32) * 1e-7, 1e-3
+    np.testing.assert_allclose(out.get()[:32], 28 * factor**1000, rtol=1e-3)
+    np.testing.assert_allclose(out.get()[32:] - out.get()[:32], 8 * term * 1000, rtol=0.01)
+    gpu.launch(gpu.SOURCE, "tensor_cores", 1, 32, out, 2)
+    assert np.isfinite(out.get()[:32]).all()
+
+
+@pytest.mark.parametrize("setting", ["default", "channels_last", "im2col", "implicit"])
+def test_our_convolutions(setting):
+    """Kills: arguments in another order, a layout that does not reach the kernels."""
+    layer = Layer("", 2, 4, 9, 7, 6, 3, 2, stride=(2, 1), padding=(2, 1), groups=2, bias=True)
+    arrays = draw(layer)
+    ours, = contestants([f"tinycnn:{setting}"], "conv", 1, HERE)[0]
+    functions = ours.conv(layer, *arrays)
+    for form, expected in validate.truth.answers(*arrays, layer, list(functions)).items():
+        assert error(ours.array(functions[form]()), expected) < allowed(layer.length(form))
+
+
+def test_tf32_only_where_it_is_asked_for():
+    """Kills: rounded factors in a table of fp32, or exact ones in one of tf32."""
+    layer = Layer("", 2, 16, 9, 8, 16, 3, 3, padding=(1, 1))
+    arrays = draw(layer)
+    expected = validate.truth.answers(*arrays, layer, ["forward"])["forward"]
+    errors = {}
+    for math in ("fp32", "tf32"):
+        ours, = contestants(["tinycnn:default"], "conv", 1, Place("cuda", math, True))[0]
+        errors[math] = error(ours.array(ours.conv(layer, *arrays)["forward"]()), expected)
+    assert errors["fp32"] < allowed(144) < errors["tf32"] < allowed(144, "tf32")
+
+
+def test_a_run_on_the_device(layer, tmp_path, monkeypatch):
+    """Kills: rows without their precision, fp32 and tf32 as one task, results that cannot be read again, a nameless simulator, rivals missing without a reason."""
+    monkeypatch.setattr(gpu, "peaks", lambda: PEAKS)
+    files = tmp_path / "r.json", tmp_path / "plots"
+    both, kept = ("--math", "fp32", "--math", "tf32"), ("--json", files[0], "--plot", files[1])
+    done = bench("conv", layer, *QUICKLY, "--rivals", "standin,cudnn,cublas", *both, "--pass", "forward", *kept)
+    assert done.exit_code == 0, done.output
+    results = Results.from_json(files[0].read_text())
+    rows = {(row.contestant, row.math): row for row in results.rows}
+    assert set(rows) == {(name, math) for name in ("tinycnn", "tinycnn channels_last", "standin") for math in ("fp32", "tf32")}
+    assert all(row.counts for row in rows.values())
+    assert rows["standin", "fp32"].ratio > 0 and len(results.tasks()) == 2 and results.settings["cache"] == "cold" and results.environment["gpu"]["simulated"]
+    assert set(results.skipped) >= {"cublas"} and "takes no part in 'conv'" in results.skipped["cublas"]
+    assert "GPU: CPU simulator: times say nothing about a GPU" in done.output and "one, forward, batch 2, on the GPU, tf32" in done.output and "% of it" in done.output
+    assert {path.name for path in files[1].iterdir()} == {f"{kind}-conv-small-forward-b2-{math}.png" for kind in ("bars", "roofline") for math in ("fp32", "tf32")}
+
+
+def test_what_cannot_be_combined(layer):
+    """Kills: options that are taken and mean nothing."""
+    assert "give --device cuda" in bench("conv", layer, "--math", "tf32").output
+    assert "it has no --device cuda" in bench("memory", "lenet5", "--device", "cuda").output
+    assert "needs --device cuda" in str(bench("conv", layer, "--kernel", BYOK / "direct.cu:direct").exception)
+    assert "unknown rival 'onnxruntime' on cuda: there are pytorch, cudnn" in str(bench("conv", layer, *QUICKLY, "--rivals", "onnxruntime").exception)
+    assert set(everybody("cuda")) == {"pytorch", "cudnn", "cudnn_graph", "cublas"} and "cudnn" not in everybody("cpu")
+
+
+# ---- kernels that somebody brings
+
+def test_the_worked_example_is_right():
+    """Kills: an example that is wrong, or claims more than it does."""
+    right, report = run.check_kernel(f"{BYOK / 'direct.cu'}:direct", 1, HERE)
+    assert right and "forward      17 of 19 cases right" in report and report.count("left out") == 2 == report.count("needs G == 1")
+
+
+def test_python_on_device_arrays():
+    kernel = run.own_kernel(BYOK / "on_device.py", 1, HERE)
+    findings = validate.check(kernel.on_host(), validate.CASES[:3])
+    assert len(findings) == 9 and all(finding.fault is None for finding in findings)
+
+
+KERNEL = (BYOK / "direct.cu").read_text()
+
+
+@pytest.mark.parametrize("change, message", [
+    (("c = 0; c < C", "c = 1; c < C"), "elements are wrong"), (("q >= Q", "q + 1 >= Q"), "not finite"), (("r * dilation_h", "(R - 1 - r) * dilation_h"), "WRONG"),
+    (("bias ? bias[k] : 0.0f", "0.0f"), "it is what comes out without the bias")])
+def test_wrong_kernels_are_found(tmp_path, change, message):
+    """Kills: elements that a kernel forgets and that hold the last answer; a check that does not launch."""
+    assert change[0] in KERNEL
+    (tmp_path / "k.cu").write_text(KERNEL.replace(*change))
+    right, report = run.check_kernel(f"{tmp_path / 'k.cu'}:direct", 1, HERE)
+    assert not right and message in report
+
+
+@pytest.mark.parametrize("change, message", [
+    (("// grid direct", "// grids direct"), "how direct is launched is missing: a comment // grid direct"), (("blocks(Q, 32)", "blocks(Z, 32)"), "NameError: name 'Z'"),
+    (("int C,", "int channels,"), "what is its parameter 'channels'"), (("float* y", "const float* y"), "must write exactly one of y, dx and dw"),
+    (("void __launch_bounds__(256) direct", "void __launch_bounds__(256) other"), "has no kernel 'direct': there are other")])
+def test_descriptions_are_checked(tmp_path, change, message):
+    """Kills: errors of Python's eval or of the launcher that do not say which line of the file is meant."""
+    assert change[0] in KERNEL
+    (tmp_path / "k.cu").write_text(KERNEL.replace(*change))
+    with pytest.raises(ValueError, match="(?s).*" + message):
+        run.own_kernel(f"{tmp_path / 'k.cu'}:direct", 1, HERE).conv(validate.CASES[0], *draw(validate.CASES[0]))
+
+
+def test_a_backward_kernel_with_shared_memory(tmp_path):
+    """Kills: dx or dw with the shape of y, shared memory that is not asked for, a result that is not zeroed where that was said."""
+    (tmp_path / "k.cu").write_text("""// grid dw: K
+// block dw: 32
+// shared dw: 4 * P * Q
+// zeroed dw
+// needs dw: C == 1 and N == 1 and R == 1 and S == 1 and stride_h == 1 and padding_h == 0
+#include "device.h"
+extern "C" __global__ void dw(const float* dy, const float* x, float* dw, int P, int Q) {
+    DYNAMIC_SHARED(float, held);
+    for (int i = threadIdx.x; i < P * Q; i += 32) held[i] = dy[blockIdx.x * P * Q + i] * x[i];
+    __syncthreads();
+    if (threadIdx.x == 0)
+        for (int i = 0; i < P * Q; ++i) dw[blockIdx.x] += held[i];
+}
+""")
+    layer = Layer("", 1, 1, 4, 5, 3, 1, 1)
+    kernel, arrays = run.own_kernel(f"{tmp_path / 'k.cu'}:dw", 1, HERE), draw(layer)
+    function, = kernel.conv(layer, *arrays).values()
+    assert kernel.form == "weight_grad" and error(function().get(), validate.truth.answers(*arrays, layer, ["weight_grad"])["weight_grad"]) < 1e-5
+    with pytest.raises(NotImplementedError, match="needs C == 1"):
+        kernel.conv(validate.CASES[0], *draw(validate.CASES[0]))["weight_grad"]()

@@ -1,0 +1,53 @@
+"""tinycnn on the CUDA device."""
+from math import inf
+
+from ...kernels import backend
+from ...kernels.conv.cuda_algorithms import ALGORITHMS, algorithm_module
+from ...kernels.conv.sizes import sizes
+from ...kernels.cuda import array_module
+from .base import Unsupported
+from .on_gpu import OnGpu, channels_last
+from .ours import Ours
+
+
+class OursOnGpu(OnGpu, Ours):
+    settings = {"default": "what a user gets", "channels_last": "images lie channels-last",
+                **{name: f"convolution by the algorithm {name!r}" for name in ALGORITHMS}}
+
+    @classmethod
+    def settings_of(cls, level):
+        return ("default", "channels_last") if level == "conv" else ("default",)
+
+    def conv(self, layer, x, w, bias, dy):
+        kernels, geometry = backend("cuda").conv, layer.geometry
+        if self.setting == "channels_last":
+            x, dy = channels_last(x), channels_last(dy)
+        forward_of, input_grad_of, weight_grad_of = self.inputs(x, w, bias), self.inputs(dy, w), self.inputs(dy, x)
+        how = {form: self.algorithm(form, layer, x.dtype) for form in ("forward", "input_grad", "weight_grad")}
+        functions = {"forward": lambda: kernels.forward(*forward_of(), geometry, algorithm=how["forward"]),
+                     "input_grad": lambda: kernels.input_grad(*input_grad_of(), layer.x_shape, geometry, algorithm=how["input_grad"]),
+                     "weight_grad": lambda: kernels.weight_grad(*weight_grad_of(), layer.w_shape, geometry, algorithm=how["weight_grad"])}
+        functions = {form: function for form, function in functions.items() if how[form] != "none"}
+        if not functions:
+            raise Unsupported(f"no algorithm of ours for {self.place.math} can do this layer" if self.setting not in ALGORITHMS
+                              else f"the algorithm {self.setting!r} cannot do this layer")
+        return functions
+
+    def algorithm(self, form, layer, dtype):
+        """The name of an algorithm; None for the table's own choice; "none" where there is none."""
+        names = [self.setting] if self.setting in ALGORITHMS else [name for name in ALGORITHMS if "tf32" in name] if self.place.math == "tf32" else None
+        if names is None:
+            return None
+        n = sizes(layer.x_shape, layer.w_shape, layer.geometry)
+        costs = {name: algorithm_module(name).cost(form, n, layer.geometry, dtype) for name in names}
+        able = [name for name, cost in costs.items() if cost < inf]
+        return min(able, key=costs.get) if able else "none"
+
+    def ready(self, model):
+        return model.to(self.place.device).eval()  # networks are not fused here
+
+    def array(self, result):
+        return result.get() if isinstance(result, array_module().ndarray) else super(OnGpu, self).array(result)
+
+
+CONTESTANT = OursOnGpu
