@@ -1,0 +1,85 @@
+"""The session on a GPU: that nothing that happens to a step stops it, on steps that fail in all ways; and what its steps are."""
+import json
+import sys
+import time
+
+import pytest
+
+from tinycnn.bench import session
+from tinycnn.bench.session import Step
+
+
+def python(program, name="step", seconds=60, **more):
+    return Step(name, [sys.executable, "-c", program], seconds, **more)
+
+
+def test_whatever_happens_to_a_step_is_recorded_and_the_next_one_runs(tmp_path):
+    """Kills: an exception for a crash, a time-out that waits for a child of the child, a missing program that counts as a failure, a log that is lost."""
+    hangs = "import subprocess, sys, time; print('begun', flush=True); subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); time.sleep(600)"
+    todo = [python("print('fine')", "good"), python("print('no such chip'); raise SystemExit(3)", "bad"), python("import os; os.abort()", "crash"),
+            python(hangs, "hangs", 3), python("", "absent", needs="no-such-program"), Step("nowhere", ["/no/such/file"], 5), python("print('last')", "last")]
+    said, began = [], time.monotonic()
+    records = session.run(todo, tmp_path, 3600, None, said.append)
+    assert [record["status"] for record in records] == ["passed", "failed", "failed", "timed out", "skipped", "failed", "passed"]
+    assert records[1]["why"] == "ended with 3: no such chip" and records[2]["why"].startswith("ended with -6") and records[3]["why"] == "after 3 s: begun"
+    assert records[4]["why"] == "there is no no-such-program here" and "No such file" in records[5]["why"]
+    assert (tmp_path / "00-good.log").read_text() == "fine\n" and time.monotonic() - began < 600
+    assert json.loads((tmp_path / "session.json").read_text())["steps"] == records
+    assert "| hangs | timed out | " in (tmp_path / "README.md").read_text() and "  bad: failed (ended with 3: no such chip)" in said
+
+
+def test_results_are_there_after_each_step(tmp_path):
+    """Kills: records that are written at the end only."""
+    program = f"import json; print([step['name'] for step in json.load(open({str(tmp_path / 'session.json')!r}))['steps']])"
+    session.run([python("", "first"), python(program, "second")], tmp_path, 3600, None, lambda text: None)
+    assert (tmp_path / "01-second.log").read_text() == "['first']\n"
+
+
+def test_time_is_kept_for_the_last_step(tmp_path, monkeypatch):
+    """By a clock of the test. Kills: a costly step that takes the time of the tables, a limit that ignores what is left, a step begun with no time."""
+    now, limits = [0.0], []
+
+    def attempt(command, seconds, log, environment):
+        limits.append(seconds)
+        now[0] += 100
+        return {"status": "passed", "seconds": 100.0, "why": ""}
+    monkeypatch.setattr(session, "attempt", attempt)
+    todo = [Step("a", [], 90), Step("b", [], 500), Step("c", [], 500), Step("d", [], 10), Step("end", [], 60, goes=True)]
+    records = session.run(todo, tmp_path, 260, None, lambda text: None, clock=lambda: now[0])
+    assert limits == [90, 260 - 100 - session.RESERVED, 60] and [record["status"] for record in records] == ["passed", "passed", "skipped", "skipped", "passed"]
+    assert records[2]["why"] == "no time was left"
+
+
+@pytest.mark.parametrize("minutes", [10, 30])
+def test_what_a_session_does(tmp_path, minutes):
+    """Kills: a step whose command is not one, costly steps first, two steps that write the same file, limits that leave no time for most."""
+    from tinycnn.cli import cli
+    todo = session.steps(tmp_path, minutes)
+    assert len({step.name for step in todo}) == len(todo) and todo[-1].goes and not any(step.goes for step in todo[:-1])
+    assert todo[0].needs == "nvidia-smi" and [step.name for step in todo].index("conv-one") < [step.name for step in todo].index("kernels")
+    for step in todo:
+        if "bench" in step.command and "tinycnn.cli" in step.command:  # click reads the options, and measures nothing
+            level, *arguments = step.command[4:]
+            command = cli.commands["bench"].commands[level]
+            with command.make_context(level, list(arguments)) as context:
+                assert context.params["device"] == "cuda" and context.params["json_file"] == str(tmp_path / f"{step.name}.json")
+        if "pytest" in step.command:
+            assert all((session.ROOT / argument).exists() for argument in step.command if argument.startswith("tests/"))
+    assert len(todo) == len(session.steps(tmp_path, minutes, rehearse=True))
+
+
+def test_what_is_drawn_at_the_end(tmp_path, capsys):
+    """Kills: one broken file that hides all others, tables that come only after all plots."""
+    from tinycnn.bench.results import Results, Row
+    rows = [Row("conv", "net", "3x3", "forward", name, name, value=value, math="fp32", quartiles=(value, value), rounds=(value,), flops=1e6, bytes=1e3, gflops=1.0,
+                choice=choice, ratio=ratio) for name, value, choice, ratio in (("tinycnn", 2.0, "", None), ("cudnn", 1.0, "WINOGRAD, of WINOGRAD 1 ms", 2.0))]
+    facts = {"gpu": {"device": "a chip", "simulated": False, "multiprocessors": 7}}
+    peaks = [{"threads": 1, "math": "fp32", "gflops": 10.0, "gbps": 5.0, "by": "own kernels", "by_properties": {"fp32_gflops": 12.0}}]
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "b.json").write_text(Results(facts, peaks, {}, rows=rows).to_json())
+    with pytest.raises(SystemExit, match="a.json: ValueError"):
+        session.finish(tmp_path)
+    text = (tmp_path / "tables.md").read_text()
+    assert "| cudnn (WINOGRAD) | 1 ms | 1-1 | 2 |  | 50 |" in text and "**3x3, forward, batch 1, on the GPU, fp32**" in text and "GPU: a chip; multiprocessors 7" in text
+    assert "fp32: peak 10 GFLOP/s, 5 GB/s copying, measured by own kernels; by the device's properties 12 fp32 gflops" in text
+    assert sorted(path.name for path in (tmp_path / "plots" / "b").iterdir()) == ["bars-conv-net-forward-b1-fp32.png", "roofline-conv-net-forward-b1-fp32.png"]

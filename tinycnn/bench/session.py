@@ -1,0 +1,204 @@
+"""A first hour on a GPU, in one command: `benchmarks/gpu_session`. It writes a folder of results that is ready to be committed.
+
+    benchmarks/gpu_session                      ten minutes; --minutes 30 for more layers, batches and rounds
+    benchmarks/gpu_session --rehearse           the same steps, tiny, on the CPU simulator, with a stand-in for the rivals
+
+A GPU may be there once, and for minutes, so nothing may be lost. Each step is a process of its own with a limit of time: whatever happens to it, a crash of the driver
+among it, is recorded, and the next one runs. Steps go from cheap to costly, so that what is missing at the end is the costly part. What a step measures is written as it
+goes; session.json, with what became of every step, after each. Nothing is downloaded. The last step, tables and plots of all that is there, has its time reserved.
+"""
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from ..train.files import replacing
+
+ROOT = Path(__file__).parents[2]
+RESERVED = 60  # seconds for tables and plots
+LEAST = 5  # seconds: a step with less is not begun
+TINY = {"layers": [{"name": "3x3", "N": 2, "C": 3, "H": 6, "W": 5, "K": 4, "R": 3, "S": 3, "bias": True}]}
+
+
+class Step(NamedTuple):
+    """A command with its limit of time; needs: a program without which there is no point in it; goes: whatever happens, also when the time is up."""
+
+    name: str
+    command: list
+    seconds: float
+    needs: str = ""
+    goes: bool = False
+
+
+def steps(out, minutes, rehearse=False):
+    """The session, from cheap to costly."""
+    python, more = sys.executable, minutes >= 30
+
+    def bench(name, seconds, level, *what):
+        tiny = [out / "tiny.json", "--rivals", "standin"] if level == "conv" else ["lenet5", "--rivals", "none", "--batch", "1"]
+        what = (*tiny, "--rounds", "2", "--seconds", "0", "--most-spread", "1000") if rehearse else what
+        return Step(name, [python, "-m", "tinycnn.cli", "bench", level, *map(str, what), "--device", "cuda", "--json", str(out / f"{name}.json")], seconds)
+
+    def tests(name, seconds, *what, before=(), needs=""):
+        what = ("tests/kernels/test_activation.py", "-k", "cuda and gradient") if rehearse else what
+        return Step(name, [*before, python, "-m", "pytest", "-p", "no:cacheprovider", *what], seconds, needs)
+
+    quick, full = ("--rounds", 3, "--seconds", 0.05), ("--rounds", 5 if more else 3, "--seconds", 0.2 if more else 0.05)
+    both = ("--math", "fp32", "--math", "tf32")
+    batch = ("--batch", 64 if more else 32)
+    sanitizer = ("compute-sanitizer", "--error-exitcode", "9", "--target-processes", "all")
+    return [
+        Step("device", ["nvidia-smi", "-q"], 30, "nvidia-smi"),
+        Step("software", [python, "-m", "tinycnn.cli", "info"], 90),
+        Step("packages", [python, "-m", "pip", "list", "--disable-pip-version-check"], 60),
+        tests("first-launches", 120, "tests/kernels/test_activation.py", "-k", "cuda"),
+        bench("conv-one", 120, "conv", "resnet50", "--layer", "layer2.0.conv2", *quick),
+        tests("kernels", 240 if more else 120, "tests/kernels", "-k", "cuda"),
+        bench("conv-resnet50", 300 if more else 120, "conv", "resnet50", *batch, *full),
+        bench("layers-alexnet", 120 if more else 60, "layer", "alexnet", "--batch", 64, *quick),
+        bench("conv-vgg16", 240 if more else 90, "conv", "vgg16", *batch, *full),
+        bench("training", 240 if more else 90, "training", "resnet50", "--batch", 32, *quick),
+        bench("inference", 180 if more else 60, "inference", "resnet50", "--batch", 1, "--batch", 32, *quick),
+        tests("memcheck", 300 if more else 60, "tests/kernels/test_activation.py", "tests/kernels/test_cuda_conv.py", "-k", "cuda or reference", before=sanitizer,
+              needs="compute-sanitizer"),
+        *([] if not more else [
+            tests("racecheck", 300, "tests/kernels/test_cuda_conv.py", before=(*sanitizer, "--tool", "racecheck"), needs="compute-sanitizer"),
+            bench("conv-googlenet", 300, "conv", "googlenet", *both, *quick),
+            bench("conv-alexnet", 120, "conv", "alexnet", *both, *quick),
+            bench("layers-resnet50", 180, "layer", "resnet50", "--batch", 64, *quick),
+            bench("training-all", 400, "training", "alexnet_owt", "googlenet_torchvision", "vgg16", "--batch", 32, *quick),
+            tests("engine", 300, "tests/engine", "-k", "cuda"),
+        ]),
+        bench("conv-resnet50-tf32", 120, "conv", "resnet50", *batch, "--math", "tf32", *quick),
+        Step("tables-and-plots", [python, "-m", "tinycnn.bench.session", "--finish", str(out)], RESERVED, goes=True),
+    ]
+
+
+# ---- running them
+
+def run(todo, out, seconds, environment, tell=print, clock=time.monotonic):
+    """Run the steps within so many seconds; returns their records, which are in session.json all the time."""
+    began, records = clock(), []
+    for number, step in enumerate(todo):
+        left = seconds - (clock() - began) - (0 if step.goes else RESERVED)
+        record = {"name": step.name, "command": step.command, "status": "", "seconds": 0.0, "log": f"{number:02}-{step.name}.log"}
+        if step.needs and shutil.which(step.needs) is None:
+            record |= {"status": "skipped", "why": f"there is no {step.needs} here", "log": ""}
+        elif left < LEAST and not step.goes:
+            record |= {"status": "skipped", "why": "no time was left", "log": ""}
+        else:
+            tell(f"{step.name} ({min(step.seconds, max(left, step.seconds if step.goes else 0)):.0f} s at most)")
+            record |= attempt(step.command, step.seconds if step.goes else min(step.seconds, left), out / record["log"], environment)
+        tell(f"  {step.name}: {record['status']}" + (f" ({record['why']})" if record.get("why") else f", {record['seconds']:.0f} s"))
+        records.append(record)
+        write(out, records, seconds)
+    return records
+
+
+def attempt(command, seconds, log, environment):
+    """{"status", "seconds", "why"} of a process, whose output goes to the file `log`; it and its children are killed when its time is up."""
+    began = time.monotonic()
+    try:
+        with open(log, "wb") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT, env=environment, start_new_session=True)
+            try:
+                code = process.wait(seconds)
+                status, why = ("passed", "") if code == 0 else ("failed", f"ended with {code}: {last_line(log)}")
+            except subprocess.TimeoutExpired:
+                status, why = "timed out", f"after {seconds:.0f} s: {last_line(log)}"
+            finally:
+                kill(process)
+    except OSError as error:
+        status, why = "failed", str(error)
+    return {"status": status, "seconds": round(time.monotonic() - began, 1), "why": why}
+
+
+def kill(process):
+    """The process, if it still runs, and all that it started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:  # it hangs in the driver, where nothing reaches it: the session goes on without it
+        pass
+
+
+def last_line(log):
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else "it said nothing"
+
+
+def write(out, records, seconds):
+    """session.json, and README.md with the same for people."""
+    with replacing(out / "session.json") as part:
+        part.write_text(json.dumps({"date": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": seconds, "steps": records}, indent=1) + "\n")
+    when = f"{datetime.now(UTC):%d %B %Y}, {seconds / 60:.0f} minutes."
+    lines = ["# A session on a GPU", "", f"{when} `device` and `software` say on what; tables.md has the figures, plots/ the pictures.", "",
+             "| step | | seconds | why |", "|---|---|---:|---|"]
+    lines += [f"| {r['name']} | {r['status']} | {r['seconds']:.0f} | {r.get('why', '').replace('|', '/')} |" for r in records]
+    with replacing(out / "README.md") as part:
+        part.write_text("\n".join(lines) + "\n")
+
+
+def finish(out):
+    """Tables and plots of all results in the folder, each by itself: a file that cannot be read is named, and the others are drawn."""
+    from .plots import draw
+    from .report import table
+    from .results import Results
+    texts, found, broken = [], {}, []
+    for path in sorted(out.glob("*.json")):
+        if path.name in ("session.json", "tiny.json"):
+            continue
+        try:
+            found[path.stem] = Results.from_json(path.read_text())
+            texts.append(f"# {path.stem}\n\n{table(found[path.stem], markdown=True)}")
+        except Exception as error:  # whatever is wrong with one file, the others count
+            broken.append(f"{path.name}: {type(error).__name__}: {error}")
+    with replacing(out / "tables.md") as part:
+        part.write_text("\n\n".join(texts) + "\n")
+    for name, results in found.items():
+        try:
+            print(f"{name}: {len(results.rows)} rows, {len(draw(results, out / 'plots' / name))} pictures", flush=True)
+        except Exception as error:
+            broken.append(f"plots of {name}: {type(error).__name__}: {error}")
+    if broken:
+        sys.exit("\n".join(broken))
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="benchmarks/gpu_session", description=__doc__.partition("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10, help="how long it may take; from 30 on it does more (default: 10)")
+    parser.add_argument("--out", type=Path, help="the folder of results (default: benchmarks/results/gpu-DATE)")
+    parser.add_argument("--rehearse", action="store_true", help="on the CPU simulator, with tiny problems and a stand-in for the rivals")
+    parser.add_argument("--list", action="store_true", help="show the steps and do nothing")
+    parser.add_argument("--finish", type=Path, metavar="FOLDER", help="only draw what is in a folder")
+    chosen = parser.parse_args(arguments)
+    if chosen.finish:
+        return finish(chosen.finish)
+    kind = "rehearsal" if chosen.rehearse else "gpu"
+    out = (chosen.out or ROOT / "benchmarks" / "results" / f"{kind}-{datetime.now(UTC):%Y-%m-%d-%H%M}").resolve()
+    todo = steps(out, chosen.minutes, chosen.rehearse)
+    if chosen.list:
+        for step in todo:
+            print(f"{step.name:20} {step.seconds:4.0f} s  {' '.join(step.command)}")
+        return None
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "tiny.json").write_text(json.dumps(TINY))
+    environment = {**os.environ, "TINYCNN_CUDA": "simulate" if chosen.rehearse else "gpu", "MPLBACKEND": "Agg", "PYTHONUNBUFFERED": "1"}
+    records = run(todo, out, 60 * chosen.minutes, environment, lambda text: print(text, flush=True))
+    bad = [record["name"] for record in records if record["status"] in ("failed", "timed out")]
+    print(f"{out}: {len(records) - len(bad)} of {len(records)} steps went well" + (f"; not {', '.join(bad)}" if bad else "") + f". To keep it: git add {out}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
