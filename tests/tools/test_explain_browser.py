@@ -17,6 +17,7 @@ STRIDED = ("conv", "--input", "6x5", "--kernel", "3", "--stride", "2", "--paddin
 PAGES = {
     "plain": ("conv",),
     "strided": STRIDED,
+    "dilated": ("conv", *"--input 6x7 --kernel 2x3 --dilation 2x1 --stride 1x2 --padding 1x2".split()),
     "groups, dilation, left over": ("conv", *"--input 7x6 --kernel 3x2 --dilation 1x2 --stride 2 --channels 4 --filters 6 --groups 2 --batch 2".split(),
                                     "--numbers", "normal", "--no-bias"),
     "padding beyond the filter": ("conv", *"--input 4x3 --kernel 2x1 --padding 3x2 --stride 3x1".split()),
@@ -189,6 +190,33 @@ def test_hovering_shows_where_a_number_comes_from(opened, pages):
     assert result(browser) == ("dw[0, 0, 0, 2]", a["dw"][0, 0, 0, 2])
     positions = {letter: at for at, letter in factors("dy", 0).items()}
     assert {(1 + 2 * p + 0 - 1, 1 + 2 * q + 2 - 1) for p, q in positions.values()} == set(factors("x", 0))
+
+
+PAIRED = {  # tab and view -> what is multiplied in it, and where the result stands
+    ("forward", "window"): ("x", "w", "y"), ("forward", "columns"): ("W", "U", "Y"),
+    ("dx", "collect"): ("dy", "w", "dx"), ("dx", "correlation"): ("spread", "w", "dx"), ("dx", "transposed"): ("A", "dy", "dx"),
+    ("dw", "weights"): ("x", "dy", "dw"), ("dw", "dilated"): ("x", "filter", "dw"), ("dw", "transposedColumns"): ("dY", "U", "dW")}
+MARKED = """const [figure] = arguments;
+return [...document.querySelectorAll(`figure[data-figure="${figure}"] td.factor`)]
+  .map((td) => [`${td.closest("table").dataset.panel} ${td.dataset.product}`, Number(td.textContent.replace("−", "-"))]);"""
+
+
+@pytest.mark.parametrize("page", ["strided", "dilated"])
+@pytest.mark.parametrize("tab, name", PAIRED)
+def test_what_is_coloured_adds_up(opened, page, tab, name):
+    """In every view, cells of one colour, multiplied, and these products added up make the chosen number (and the bias). Kills: a letter on another cell in any view."""
+    browser = opened(page)
+    first, second, target = PAIRED[tab, name]
+    view(browser, tab, name)
+    for chosen in browser.find_elements("css selector", f'figure[data-figure="{target}"] td')[::7]:
+        hover(browser, chosen)
+        one_side, other_side = (dict(browser.execute_script(MARKED, figure)) for figure in (first, second))
+        if name in ("columns", "transposedColumns"):
+            assert set(one_side) == set(other_side)
+        total = sum(value * other_side[product] for product, value in one_side.items())
+        start = browser.find_elements("css selector", ".sum .start td:last-child")
+        assert total + (float(start[0].text.replace("−", "-")) if start else 0) == result(browser)[1], result(browser)[0]
+        assert "chosen" in chosen.get_attribute("class")
 
 
 def test_scattering_ends_with_dx(opened, pages):

@@ -2,6 +2,6 @@
 
 Each module here computes the plain data of one kind of page with the engine; page.py puts them, the style and the scripts of web/ into one HTML file.
 """
-from .recorded import explain
+from .of_tensor import explain
 
 __all__ = ["explain"]

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-import tinycnn
-
 from .. import nn
 from ..autograd import grad
 from ..models.googlenet import Inception
 from ..models.resnet import BasicBlock
-from ..tensor import Tensor
+from ..tensor import Tensor, from_numpy
 from .page import pack
 
 INCEPTION = (2, 2, 3, 2, 2, 2)  # maps: 1x1; before and of the 3x3; before and of the 5x5; behind the pool
@@ -83,10 +81,10 @@ def _page(title, block, x, nodes, facts, lines, numbers, rng, origin):
     tensors = {"x": results["x"], **{name: results[steps[-1]] if name != "y" else results["y"] for name, *_, steps in nodes}}
     dy = rng.choice((-2, -1, 1, 2), tensors["y"].shape).astype(np.float32)
     wanted = [name for name in tensors if name != "y"]
-    gradients = {"y": dy, **{name: found.numpy() for name, found in zip(wanted, grad(tensors["y"], [tensors[name] for name in wanted], tinycnn.from_numpy(dy)))}}
+    gradients = {"y": dy, **{name: found.numpy() for name, found in zip(wanted, grad(tensors["y"], [tensors[name] for name in wanted], from_numpy(dy)))}}
     described = [("x", "x", f"{C} maps", (1, 1), [], []), *nodes]
     source, first = inspect.getsourcelines(type(block))
-    path = Path(inspect.getsourcefile(type(block))).relative_to(Path(tinycnn.__file__).parent)
+    path = Path(inspect.getsourcefile(type(block))).relative_to(Path(__file__).parents[1])
     return {
         "kind": "block", "title": f"{title}: {C} maps of {H} × {W}", "origin": origin,
         "formula": f"x {x.shape} → y {tensors['y'].shape}", "facts": (("forward", "backward"), facts), "source": (f"tinycnn/{path.as_posix()}", first, "".join(source)),
@@ -98,7 +96,7 @@ def _page(title, block, x, nodes, facts, lines, numbers, rng, origin):
 
 def _run(block, x):
     """({name: tensor} of x, of each layer's (first) result and of y, {name: layer}), with gradients recorded."""
-    x = tinycnn.from_numpy(x).requires_grad_()
+    x = from_numpy(x).requires_grad_()
     layers = {name: module for name, module in block.named_modules() if not list(module.children())}
     results, names = {"x": x}, {layer: name for name, layer in layers.items()}
 

@@ -13,8 +13,10 @@ ABOVE, BELOW = "240, 160, 60", "91, 149, 234"  # red, green, blue
 
 def tensor(x):
     """Shape, dtype, range and history; the numbers as a table, coloured by size: the last two axes, of images the first maps."""
-    array = np.asarray(x.array)
+    array = np.asarray(x.device.to_numpy(x.array))
     about = [f"<b>{html.escape(type(x).__name__)}</b> {_shape(array.shape)}", str(array.dtype)]
+    if x.device != "cpu":
+        about.append(f"on {x.device}")
     if x.grad_fn is not None:
         about.append(f"made by {html.escape(type(x.grad_fn).__name__)}")
     elif x.requires_grad:

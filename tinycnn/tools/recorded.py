@@ -120,7 +120,7 @@ def _norms(tensor, gradient, functions):
 
 
 def _norm(gradient):
-    return None if gradient is None else float(np.linalg.norm(np.asarray(gradient.array, np.float64)))
+    return None if gradient is None else float(np.linalg.norm(np.asarray(gradient.device.to_numpy(gradient.array), np.float64)))
 
 
 class _Paths:

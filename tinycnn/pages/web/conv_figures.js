@@ -88,9 +88,8 @@ export class Figures {
     return { figure: id, panel: filters.indexOf(use.k), i: use.p, j: use.q, product, role: use.inside ? "factor" : "silent" };
   }
 
-  inW(use, panel, product, turned = false) {
-    const { R, S } = this.conv;
-    return { figure: "w", panel, i: turned ? R - 1 - use.r : use.r, j: turned ? S - 1 - use.s : use.s, product, role: use.inside ? "factor" : "silent" };
+  inW(use, panel, product) {
+    return { figure: "w", panel, i: use.r, j: use.s, product, role: use.inside ? "factor" : "silent" };
   }
 }
 

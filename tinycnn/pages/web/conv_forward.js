@@ -6,7 +6,7 @@ import { range } from "./numbers.js";
 export function forwardViews(conv, figures) {
   const steps = (state) => range(conv.P * conv.Q).map((t) => ({ figure: "y", panel: 0, i: Math.floor(t / conv.Q), j: t % conv.Q }));
 
-  function sumOf(state, p, q) {
+  function sumOf(state, p, q, numberOf = (use) => use.tap) {
     const uses = conv.usesOfOutput(state.n, state.k, p, q);
     const channels = figures.shownChannels(state);
     return {
@@ -14,7 +14,7 @@ export function forwardViews(conv, figures) {
       sum: {
         name: `y[${state.n}, ${state.k}, ${p}, ${q}]`,
         start: conv.bias && { name: `bias[${state.k}]`, value: conv.bias.at(state.k) },
-        rows: rowsBy(uses, (use) => use.cg, (cg) => `channel ${figures.channel(state, cg)}`, (use) => product(use, use.tap, "w", "x"), (cg) => channels.includes(cg)),
+        rows: rowsBy(uses, (use) => use.cg, (cg) => `channel ${figures.channel(state, cg)}`, (use) => product(use, numberOf(use), "w", "x"), (cg) => channels.includes(cg)),
         total: uses.reduce((sum, use) => sum + use.w * use.x, conv.bias ? conv.bias.at(state.k) : 0),
         engine: conv.y.at(state.n, state.k, p, q),
       },
@@ -39,7 +39,7 @@ export function forwardViews(conv, figures) {
   // ---- im2col: row (cg*R + r)*S + s of U, column p*Q + q
 
   const rows = conv.Cg * conv.R * conv.S, columns = conv.P * conv.Q, taps = conv.R * conv.S;
-  const whole = rows * columns <= READABLE;
+  const whole = rows * columns <= READABLE, rowOf = (use) => use.cg * taps + use.tap; // here products are numbered by rows of U
   const entry = (state, row, t) => conv.column(state.n, figures.channel(state, Math.floor(row / taps)), Math.floor((row % taps) / conv.S), row % conv.S, Math.floor(t / conv.Q), t % conv.Q);
   const unfolded = {
     id: "columns", tab: "forward", name: "a product of matrices (im2col)", loops: "columns", also: whole ? ["U"] : [],
@@ -58,20 +58,20 @@ export function forwardViews(conv, figures) {
     },
     select: (state, choice) => {
       const channels = figures.shownChannels(state), t = choice.j, p = Math.floor(t / conv.Q), q = t % conv.Q;
-      const { uses, sum } = sumOf(state, p, q);
+      const { uses, sum } = sumOf(state, p, q, rowOf);
       const one = choice.figure === "U" ? uses[choice.i] : null; // an entry: where it comes from
       const marks = uses.flatMap((use, row) => {
         if (one && use !== one) return [];
         const role = use.inside ? "factor" : "silent";
         const inU = whole ? { i: row, j: t } : { i: use.cg, j: use.tap }, inW = whole ? { i: 0, j: row } : inU;
-        return [{ figure: "U", panel: 0, ...inU, product: use.tap, role }, { figure: "W", panel: 0, ...inW, product: use.tap, role }, ...(channels.includes(use.cg) ? [figures.inX(use, channels, use.tap)] : [])];
+        return [{ figure: "U", panel: 0, ...inU, product: row, role }, { figure: "W", panel: 0, ...inW, product: row, role }, ...(channels.includes(use.cg) ? [figures.inX(use, channels, row)] : [])];
       });
       return {
         marks: [...marks, { figure: "Y", panel: 0, i: 0, j: t, role: "chosen" }, ...(one ? [{ ...choice, role: "chosen" }] : [])],
         values: whole ? [] : [{ figure: "U", panel: 0, value: (i, j) => entry(state, i * taps + j, t) }],
         sum: one ? {
           name: `U[${choice.i}, ${t}]`, how: `copied: row (${one.cg}·${conv.R} + ${one.r})·${conv.S} + ${one.s} = ${choice.i}, column ${p}·${conv.Q} + ${q} = ${t}`,
-          rows: [{ products: [{ ...product(one, one.tap, "x") }] }], total: one.x,
+          rows: [{ products: [product(one, rowOf(one), "x")] }], total: one.x,
         } : { ...sum, name: `Y[${state.k}, ${t}] = ${sum.name}` },
         indices: { n: state.n, k: state.k, p, q },
       };

@@ -25,18 +25,23 @@ def explain(y, dy=None, path="explain.html", x=None):
     if y.ndim != 4 or y.numel() == 0:
         raise ValueError(f"explain: y has the shape {y.shape}; pages show images, (N, C, H, W), at least one")
     try:
-        page = PAGES[kind](node, y, None if x is None else np.asarray(x.array if isinstance(x, Tensor) else x, y.dtype), _gradient(y, dy))
+        page = PAGES[kind](node, y, None if x is None else _numbers(x, y.dtype), _gradient(y, dy))
     except RuntimeError as error:
         error.add_note("explain needs what the operation saved: call it before backward(), or use backward(retain_graph=True)")
         raise
     return write(path, page)
 
 
+def _numbers(value, dtype=None):
+    """A tensor of any device, or an array, as a NumPy array."""
+    return np.asarray(value.device.to_numpy(value.array) if isinstance(value, Tensor) else value, dtype)
+
+
 def _gradient(y, dy):
     """dy as an array of y's shape and dtype."""
     if dy is None:
         dy = y.grad if y.grad is not None else np.random.default_rng(0).integers(-2, 3, y.shape)
-    dy = np.asarray(dy.array if isinstance(dy, Tensor) else dy, y.dtype)
+    dy = _numbers(dy, y.dtype)
     if dy.shape != y.shape:
         raise ValueError(f"explain: dy has the shape {dy.shape}; that of y is {y.shape}")
     return dy
@@ -47,22 +52,23 @@ def _input(node, x):
     source, _, shape, _ = node.edges[0]
     if x is None and not isinstance(source, Tensor):
         raise ValueError(f"explain: {type(node).__name__} does not keep its input, which {type(source).__name__} computed: give it as x=")
-    x = source.array if x is None else x
+    x = _numbers(source) if x is None else x
     if x.shape != shape:
         raise ValueError(f"explain: x has the shape {x.shape}; the input of y had {shape}")
     return x
 
 
 def _conv(node, y, _, dy):
-    x, w = (tensor.array for tensor in node.saved_tensors)
+    x, w = map(_numbers, node.saved_tensors)
     # The bias is not saved, for the backward does not need it: it is what y has more than the products.
-    more = (y.array - reference.forward(x, w, None, node.geometry))[0, :, 0, 0]
-    bias = more if np.abs(more).max() > 1e-5 * np.abs(y.array).max() else None
+    result = _numbers(y)
+    more = (result - reference.forward(x, w, None, node.geometry))[0, :, 0, 0]
+    bias = more if np.abs(more).max() > 1e-5 * np.abs(result).max() else None
     return conv.page(x, w, bias, dy, node.geometry, ORIGIN)
 
 
 def _lrn(node, y, _, dy):
-    return pointwise.lrn_page(node.saved_tensors[0].array, dy, *node.options, ORIGIN)
+    return pointwise.lrn_page(_numbers(node.saved_tensors[0]), dy, *node.options, ORIGIN)
 
 
 ORIGIN = " from the tensor that explain() was given"
