@@ -1,6 +1,9 @@
 """`tinycnn cuda check`: every detector fires on its planted bug, names the line, and says nothing of the repaired kernel."""
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,6 +173,14 @@ def test_kernels_that_do_not_end_or_crash(tmp_path):
     assert [finding.kind for finding in report.findings] == ["does not end"]
     report = check(scale(tmp_path, kernel=("y[i] =", "y[i + (1ll << 44)] =")), seeds=1, ways=("plain", "asan"))
     assert sorted(finding.kind for finding in report.findings) == ["crash", "out of bounds"]
+
+
+@pytest.mark.skipif(shutil.which("gdb") is None, reason="gdb is not installed")
+def test_a_debugger_stops_where_it_is_told():
+    """Kills: kernels without their lines or variables."""
+    command = [sys.executable, "-m", "tinycnn.cli", "cuda", "debug", str(BUGS / "3_sum.cu"), "17", "--if", "i == 3"]
+    shown = subprocess.run(command, input="print half * 1000 + i\nprint simulator::here.thread.x + 500\nkill\nquit\n", capture_output=True, text=True).stdout
+    assert "s[i] += s[i + half];" in shown and "64003" in shown and "503" in shown, shown
 
 
 def test_files_without_a_description(tmp_path, capsys):

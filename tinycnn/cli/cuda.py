@@ -1,6 +1,10 @@
-"""`tinycnn cuda`: check and trace CUDA kernels, without a GPU."""
+"""`tinycnn cuda`: check, trace and debug CUDA kernels, without a GPU."""
 import json
+import os
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import click
 
@@ -14,7 +18,7 @@ WAYS = ("plain", "asan", "tsan", "trace")
 
 @click.group()
 def cuda():
-    """Check and trace CUDA kernels (your own, too) on the CPU. Needs g++ or another C++ compiler, and no GPU.
+    """Check, trace and debug CUDA kernels (your own, too) on the CPU. Needs g++ or another C++ compiler, and no GPU.
 
     A .cu file says in a comment how it is launched, in lines of Python, for arrays of NumPy:
 
@@ -84,3 +88,28 @@ def trace(kernels, png, kernel, launch, timeout, as_json):
     if png:
         draw(result, png)
         click.echo(f"{png}: the first request of each line{'' if len(result.lines) <= MOST_PANELS else f' (of {MOST_PANELS} lines)'}", err=as_json)
+
+
+@cuda.command()
+@KERNELS
+@click.argument("line", type=click.IntRange(1))
+@click.option("--if", "condition", metavar="CONDITION", help="Stop only if this is true; any expression of the kernel's variables.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The order of threads.")
+@LAUNCH
+def debug(kernels, line, condition, seed, launch):
+    """Run kernels in the debugger gdb (apt install gdb) until a thread reaches a LINE.
+
+    Kernels are compiled without optimisation, so every line and every variable is there. `print simulator::here` says which block and thread it is, `next` goes on by a
+    line, `continue` to the next thread that comes by.
+
+    \b
+    tinycnn cuda debug docs/cuda/bugs/3_sum.cu 16 --if "i == 70"
+    """
+    from ..kernels.cuda.simulator import build
+    if shutil.which("gdb") is None:
+        raise RuntimeError("the debugger gdb is not installed: apt install gdb")
+    stop = f"break {Path(kernels).name}:{line}" + (f" if {condition}" if condition else "")
+    child = [sys.executable, "-m", "tinycnn.tools.cuda.child", kernels, launch or "-", str(seed), os.devnull]
+    told = ["set breakpoint pending on", "handle SIGSTOP SIGCONT nostop noprint", stop, "run"]  # pending: the kernels are loaded later
+    command = ["gdb", "-q", "-iex", "set auto-load python-scripts off", *(word for order in told for word in ("-ex", order)), "--args", *child]
+    subprocess.run(command, env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **build.environment("debug")}, check=False)

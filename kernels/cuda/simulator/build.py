@@ -1,11 +1,12 @@
 """From a .cu file to a library that runs its kernels on the CPU, kept in the cache folder under a name that holds a hash of everything it depends on.
 
-Four ways to compile, chosen by TINYCNN_SIMULATOR:
+Five ways to compile, chosen by TINYCNN_SIMULATOR:
 
     plain    fast; finds barriers and warps that diverge, deadlocks, and by its random orders and NaN-filled memory whatever makes results depend on either
     asan     AddressSanitizer and UndefinedBehaviorSanitizer: accesses out of bounds and misaligned ones, with the line
     tsan     ThreadSanitizer: races between threads, warps and blocks, with both lines
     trace    every access to memory is recorded (trace.py): how it is spread over a warp, and reads of what nobody has written
+    debug    not optimised, for a debugger: every line and every variable is there
 
 asan and tsan need their run-time library loaded before Python itself: `environment(mode)` says how to start such a process.
 """
@@ -33,6 +34,7 @@ MODES = {  # mode: (flags of the runtime, flags of the kernels, the run-time lib
                                    "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-fsanitize-sections=simulated_shared"], ["libasan.so", "libubsan.so"]),
     "tsan": (["-DSIMULATE_TSAN"], ["-O1", "-g", "-fsanitize=thread"], ["libtsan.so"]),
     "trace": (["-DSIMULATE_TRACE"], ["-O1", "-g", "-fsanitize=thread"], []),  # ThreadSanitizer's calls, answered by trace.h
+    "debug": ([], ["-O0", "-g"], []),
 }
 
 
