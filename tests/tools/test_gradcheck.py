@@ -77,7 +77,7 @@ def test_one_wrong_element_of_hundreds_is_found_and_named():
 
 def test_gradients_in_float32_are_judged_as_such():
     """Kills: calling rounding a bug; letting a bug pass as rounding."""
-    report = gradcheck(lambda x: x ** 3, numbers(4, 3), lambda dy, x: (3 * x * x * dy).astype(np.float32))
+    report = gradcheck(lambda x: x ** 3, numbers(4, 3), lambda dy, x: (3 * x * x * dy * (1 + 6e-7)).astype(np.float32), mode="full")  # a few roundings
     assert report and any("float32" in note for note in report.notes)
     assert not gradcheck(lambda x: x ** 3, numbers(4, 3), lambda dy, x: (3.001 * x * x * dy).astype(np.float32))
 
@@ -362,6 +362,19 @@ def test_complex_steps_are_used_where_the_function_allows_them():
     e, s, c = np.exp(x), np.sin(x), np.cos(x)
     slope = e / np.sqrt(s ** 3 + c ** 3) - 0.5 * e * (3 * s ** 2 * c - 3 * c ** 2 * s) / (s ** 3 + c ** 3) ** 1.5
     assert gradcheck(forward, x, lambda dy, x: dy * slope, rtol=1e-10, mode="full")
+    assert gradcheck(lambda x: 1e13 + np.sin(x), x, lambda dy, x: dy * np.cos(x), mode="full")
+    assert gradcheck(lambda x: 1e13 + np.sin(x), x, lambda dy, x: dy * np.cos(x) * 1.001, mode="full").verdict == "wrong"
+    assert gradcheck(lambda x: 1e13 + np.sin(np.real(x)), x, lambda dy, x: dy * np.cos(x), mode="full").verdict == "cannot tell"
+
+
+def test_what_is_below_the_rounding_of_the_output_is_not_claimed():
+    """Kills: calling a gradient right, or wrong, where nothing can be measured; doubting one that is zero, and that the backward says is zero."""
+    def offset(x):
+        return 1e13 + x.sin()
+    assert gradcheck(offset, tinycnn.tensor(numbers(3)), mode="full").verdict == "cannot tell"
+    vacuous = gradcheck(lambda x: F.batch_norm(x, None, None, training=True).sum(), tinycnn.tensor(numbers(4, 3)))  # always 0
+    assert vacuous.verdict == "cannot tell" and "vacuous" in str(vacuous)
+    assert gradcheck(lambda x: x * 0 + 3, tinycnn.tensor(numbers(3)), mode="full")
 
 
 # ---- use

@@ -108,7 +108,7 @@ def nonlinear(subject, pull, u, first, good):
     rng = np.random.default_rng(1)
     w = [rng.standard_normal(part.shape) for part in u]
     doubled, negated, other, summed = (pull(start) for start in ([2 * a for a in u], [-a for a in u], w, [a + b for a, b in zip(u, w)]))
-    found, size = {}, max(size_of(part) for part in subject.evaluate(subject.arrays).outputs)
+    found, size = {}, max(1e-2, *(size_of(part) for part in subject.evaluate(subject.arrays).outputs))  # an output of 1e-16 is a difference of larger numbers
     for k in good:
         noise = 1e-11 * size / size_of(subject.arrays[k])  # a gradient that is zero but for rounding
         close = functools.partial(alike, least=noise)

@@ -8,6 +8,7 @@ from . import differences
 MOST_ENTRIES = 20_000_000  # of a Jacobian that is kept
 MOST_ROWS = 1000  # backward passes in "auto"; beyond that, random combinations of the outputs instead of each by itself
 RANDOM_ROWS = 12
+ZERO = 1e-13  # of y / x: what a backward says for zero
 
 
 @dataclass
@@ -46,9 +47,9 @@ class Evidence:
 
     @property
     def vague(self):
-        """(rows, columns): where the measurement is too coarse to tell."""
+        """(rows, columns): where the measurement is too coarse to tell, unless the backward says zero and nothing else is seen."""
         with np.errstate(invalid="ignore"):
-            coarse = ~(self.error <= 1e-3 * np.maximum(np.abs(self.measured), self.scale) + 1e-6 * size_of(self.y) / size_of(self.x))
+            coarse = ~(self.error <= 1e-3 * np.maximum(np.abs(self.measured), self.scale)) & ~(np.abs(self.backward) <= ZERO * min(size_of(self.y), 1) / size_of(self.x))
             return coarse & ~self.kinked & (~(np.abs(self.backward - self.measured) > 10 * self.error) | ~np.isfinite(self.measured))
 
     def tensor(self, matrix):

@@ -126,7 +126,7 @@ def separator(runs, name):
     wrong, right = ([options_of(run) for run, verdict in zip(runs, verdicts) if verdict == wanted] for wanted in ("wrong", "right"))
     if len(wrong) < 2 or len(right) < 2:
         return None
-    for name in sorted(set.intersection(*(set(options) for options in wrong + right)), key=lambda name: name.startswith("the extent")):
+    for name in sorted(set.intersection(*(set(options) for options in wrong + right)), key=lambda name: (name.startswith("the extent"), name)):
         bad, good = {options[name] for options in wrong}, {options[name] for options in right}
         if bad & good:
             continue
