@@ -260,7 +260,7 @@ class Check:
         if result.verdict == UNKNOWN:
             result.reason = f"{vague} elements cannot be measured well enough: the differences do not settle at any step"
             if all(np.all(np.abs(part.measured) <= 3 * part.error) for part in parts):
-                result.reason = "the outputs do not move beyond their rounding: a vacuous check, if they are constant (the sum of something normalised: check its elements)"
+                result.reason = "the outputs do not move beyond their rounding: a vacuous check, if they are constant (a sum of something normalised: check its elements)"
         if len(columns) < x.size:
             result.how += f", a sample of {len(columns)} of {x.size}"
 
