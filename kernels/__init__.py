@@ -17,20 +17,20 @@ from importlib import import_module
 #            operation     reference               cpu                  cuda
 OPERATIONS = {
     "elementwise": ("elementwise.reference", "elementwise.cpu", "elementwise.cuda"),
-    "reduce": ("reduce.reference", "reduce.cpu", None),
+    "reduce": ("reduce.reference", "reduce.cpu", "reduce.cuda"),
     "index": ("index.reference", "index.reference", "index.cuda"),
     "matmul": ("matmul.reference", "matmul.cpu", "matmul.cuda"),
     "conv": ("conv.reference", "conv.cpu", "conv.cuda"),
     "unfold": ("unfold.reference", "unfold.cpu", "unfold.cuda"),
-    "pool": ("pool.reference", "pool.cpu", None),
-    "lrn": ("lrn.reference", "lrn.cpu", None),
-    "norm": ("norm.reference", "norm.cpu", None),
+    "pool": ("pool.reference", "pool.cpu", "pool.cuda"),
+    "lrn": ("lrn.reference", "lrn.cpu", "lrn.cuda"),
+    "norm": ("norm.reference", "norm.cpu", "norm.cuda"),
     "activation": ("activation.reference", "activation.cpu", "activation.cuda"),
-    "dropout": ("dropout.reference", "dropout.cpu", None),
-    "softmax": ("softmax.reference", "softmax.cpu", None),
-    "cross_entropy": ("cross_entropy.reference", "cross_entropy.cpu", None),
-    "pad": ("pad.reference", "pad.cpu", None),
-    "optim": ("optim.reference", "optim.cpu", None),
+    "dropout": ("dropout.reference", "dropout.cpu", "dropout.cuda"),
+    "softmax": ("softmax.reference", "softmax.cpu", "softmax.cuda"),
+    "cross_entropy": ("cross_entropy.reference", "cross_entropy.cpu", "cross_entropy.cuda"),
+    "pad": ("pad.reference", "pad.cpu", "pad.cuda"),
+    "optim": ("optim.reference", "optim.cpu", "optim.cuda"),
 }
 BACKENDS = ("reference", "cpu", "cuda")
 

@@ -14,13 +14,15 @@ from . import kernels
 
 
 class Device:
-    """name, the array module `xp`, the kernel table `kernels` (see tinycnn.kernels), and `to_numpy`, which gives an array of this device as a NumPy array."""
+    """name, the array module `xp`, the kernel table `kernels` (see tinycnn.kernels), `to_numpy`, which gives an array of this device as a NumPy array, and whether the
+    device `queues` its kernels: then looking at a number means to wait for all of them."""
 
-    def __init__(self, name, xp, table, to_numpy):
+    def __init__(self, name, xp, table, to_numpy, queues=False):
         self.name = name
         self.xp = xp
         self.kernels = kernels.backend(table)
         self.to_numpy = to_numpy
+        self.queues = queues
 
     def __repr__(self):
         return f"device({self.name!r})"
@@ -43,7 +45,7 @@ def cuda():
     """The GPU, or its simulation; a RuntimeError says what is missing."""
     from .kernels.cuda import array_module
     xp = array_module()
-    return Device("cuda", xp, "cuda", xp.asnumpy)
+    return Device("cuda", xp, "cuda", xp.asnumpy, queues=True)
 
 
 DEVICES = {"cpu": lambda: cpu, "cuda": cuda}  # made when first asked for

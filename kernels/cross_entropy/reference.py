@@ -32,15 +32,21 @@ def backward(dlosses, log_probs, target, weight, ignore_index, label_smoothing):
 
 def check(logits_shape, target, weight, ignore_index):
     """Raise unless every target is a class (or ignore_index) and the shapes belong together."""
+    check_shapes(logits_shape, target, weight)
+    C = logits_shape[1]
+    outside = ((target < 0) | (target >= C)) & (target != ignore_index)
+    if outside.any():
+        where = tuple(int(i) for i in np.argwhere(outside)[0])
+        raise IndexError(f"cross_entropy: target{list(where)} is {target[where]}; {C} classes are numbered 0 to {C - 1} (ignore_index is {ignore_index})")
+
+
+def check_shapes(logits_shape, target, weight):
+    """Raise unless the shapes belong together."""
     N, C, *places = logits_shape
     if target.shape != (N, *places):
         raise ValueError(f"cross_entropy: target has shape {target.shape}; logits of {tuple(logits_shape)} (N, classes, ...) want {(N, *places)}")
     if weight is not None and weight.shape != (C,):
         raise ValueError(f"cross_entropy: weight has shape {weight.shape}; {C} classes want ({C},)")
-    outside = ((target < 0) | (target >= C)) & (target != ignore_index)
-    if outside.any():
-        where = tuple(int(i) for i in np.argwhere(outside)[0])
-        raise IndexError(f"cross_entropy: target{list(where)} is {target[where]}; {C} classes are numbered 0 to {C - 1} (ignore_index is {ignore_index})")
 
 
 def _distribution(target, C, weight, ignore_index, label_smoothing, dtype):

@@ -1,4 +1,6 @@
 """Memory for the results of kernels. The array module allocates and copies; all arithmetic is in kernels."""
+from math import prod
+
 from .backend import array_module
 
 
@@ -54,3 +56,12 @@ def in_order_of(x, dy):
     if not lies_channels_last(x):
         return contiguous(dy)
     return contiguous(dy.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def around(x, axis):
+    """(before, length, after): the axis of x, which lies in one of the two orders, and how many elements lie around it. Element i of the axis is element
+    (b * length + i) * after + a of `flat(x)`, for b < before and a < after."""
+    shape, axis = x.shape, axis % x.ndim
+    if lies_channels_last(x):
+        shape, axis = (shape[0], *shape[2:], shape[1]), (0, 3, 1, 2)[axis]
+    return prod(shape[:axis]), shape[axis], prod(shape[axis + 1:])

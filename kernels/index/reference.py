@@ -25,6 +25,11 @@ def set_(x, index, values):
     x[index] = values
 
 
+def shape(x, index):
+    """The shape of x[index]."""
+    return np.shape(x[index])
+
+
 def gather(x, axis, index):
     """out[..., j, ...] = x[..., index[..., j, ...], ...] along `axis`; the other axes of index and x agree."""
     return np.take_along_axis(x, index, axis)

@@ -24,7 +24,7 @@ def derivatives(module, case, make, dtype=np.float64):
     projection = sum((g * module.tensor(wave(tuple(g.shape), 2 + i, dtype))).sum() for i, g in enumerate(first))
     second = module.autograd.grad(projection, [*tensors, dy], allow_unused=True)
     second = [wave(tuple(t.shape), 0, dtype) * 0 if g is None else g for g, t in zip(second, [*tensors, dy])]
-    return [g if isinstance(g, np.ndarray) else np.asarray(g.detach().numpy()) for g in (y, *first, *second)]
+    return [g if isinstance(g, np.ndarray) else np.asarray(g.detach().cpu().numpy()) for g in (y, *first, *second)]
 
 
 def names(case):

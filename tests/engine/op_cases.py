@@ -15,4 +15,4 @@ def value_and_gradients(module, case, make):
     y = CASES[case][0](module, *tensors)
     start = make(np.cos(np.arange(y.numel(), dtype=np.float64)).reshape(tuple(y.shape))).detach()
     gradients = module.autograd.grad(y, tensors, start)
-    return np.asarray(y.detach().numpy()), [np.asarray(g.numpy()) for g in gradients]
+    return np.asarray(y.detach().cpu().numpy()), [np.asarray(g.cpu().numpy()) for g in gradients]

@@ -84,13 +84,15 @@ def test_signatures_are_those_that_the_compiler_sees(file):
     from tinycnn.kernels.cuda.simulator import build
     from tinycnn.kernels.cuda.simulator.module import Library
     f4, i4 = np.dtype(np.float32), np.dtype(np.int32)
-    types = {name: f4 for name in ("real", "input", "A", "B", "C", "T", "Y")} | {"index_t": i4, "FORMULA": "a"}
+    types = {name: f4 for name in ("real", "input", "A", "B", "C", "T", "X", "Y")} | {"winner_t": np.dtype(np.uint8), "index_t": i4}
+    types |= {"FORMULA": "a", "COMBINE": "a + b", "BEATS": "a > b"}
     for path in [file, *source.KERNELS.rglob("*.cu")]:
         kernels = source.kernels(source.path_of(path), types)
         assert kernels, path
         library = Library(build.library(source.path_of(path), types))
         for name, kernel in kernels.items():
-            read = "".join("P" if p.is_pointer else "s" if p.dtype.kind == "V" else "?" if p.dtype == bool else p.dtype.char.replace("l", "q") for p in kernel.parameters)
+            letters = ["P" if p.is_pointer else "s" if p.dtype.kind == "V" else p.dtype.char for p in kernel.parameters]
+            read = "".join(letters).translate({ord("l"): "q", ord("L"): "Q"})  # NumPy's long has C's 64 bits
             assert library.signature(name) == read, (path, name)
     scale = source.kernels(source.path_of(file), types)["scale"]
     assert scale.most_threads == 32 and [p.name for p in scale.parameters] == ["x", "y", "factor", "n"]

@@ -19,7 +19,8 @@ GRANULARITY = 8  # registers come in eights
 
 def types(dtype):
     """What a launch would give to names that a source leaves open, all numbers being of one dtype."""
-    return {name: np.dtype(dtype) for name in ("real", "input", "A", "B", "C", "T", "Y")} | {"index_t": np.dtype(np.int32), "FORMULA": "a + b"}
+    numbers = {name: np.dtype(dtype) for name in ("real", "input", "A", "B", "C", "T", "X", "Y")}
+    return numbers | {"index_t": np.dtype(np.int32), "winner_t": np.dtype(np.uint8), "FORMULA": "a + b", "COMBINE": "a + b", "BEATS": "a > b"}
 
 
 TYPES = {file: {"float32": types(np.float32), "float64": types(np.float64)} for file in FILES}

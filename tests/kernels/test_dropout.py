@@ -1,6 +1,7 @@
 """Dropout: the generator against its authors' numbers, both implementations bit for bit, and whether what is kept looks random."""
 import numpy as np
 import pytest
+from cuda_device import CUDA, kernels_of
 from kernel_checks import DTYPES, IMPLEMENTATIONS, assert_same_bits_on_any_number_of_threads, in_poisoned_memory, layouts
 from tolerance import close
 
@@ -23,22 +24,22 @@ def test_philox_known_answers(counter, key, words):
     np.testing.assert_array_equal(philox(counter, key), words)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_a_mask_is_philox_at_the_elements_index(implementation):
     """Element i is kept where word i % 4 of counter (i // 4, call) under the seed is at least p * 2^32, low words first.
     Kills: call and seed exchanged; high words for low; a counter that starts again in every row; > for >=, or p for 1 - p."""
     seed, call, p = (0x299F31D0 << 32) + 0xA4093822, (0x03707344 << 32) + 0x13198A2E, 0.25
-    mask = backend(implementation).dropout.mask((3, 7), p, seed, call)
+    mask = kernels_of(implementation).dropout.mask((3, 7), p, seed, call)
     assert mask.dtype == bool
     for i, kept in enumerate(mask.ravel()):
         word = int(philox((i // 4, 0, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0))[i % 4])
         assert kept == (word >= 2**30)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_the_threshold_itself_is_kept(implementation):
     """p chosen so that p * 2^32 is exactly the first word of seed 0, then one more. Kills: > for >=; a probability rounded to float32."""
-    mask = backend(implementation).dropout.mask
+    mask = kernels_of(implementation).dropout.mask
     word = KNOWN_ANSWERS[0][2][0]
     assert mask((1,), word / 2**32, 0, 0).item()
     assert not mask((1,), (word + 1) / 2**32, 0, 0).item()
@@ -58,10 +59,10 @@ def test_the_same_bits_in_both_implementations(shape, dtype):
         np.testing.assert_array_equal(cpu.mask(shape, p, seed, call), reference.mask(shape, p, seed, call))
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_what_is_kept_is_scaled_and_the_rest_is_zero(implementation):
     """Infinity and NaN are dropped like anything else. Kills: x * mask, which is NaN there; a scale of p for 1 - p, or none; division by zero at p = 1."""
-    dropout = backend(implementation).dropout
+    dropout = kernels_of(implementation).dropout
     x = np.where(np.arange(40) % 2, np.inf, 1.0)
     mask = dropout.mask(x.shape, 0.2, 3, 4)
     np.testing.assert_array_equal(dropout.forward(x, 0.2, 3, 4), np.where(mask, x / 0.8, 0))
@@ -69,10 +70,10 @@ def test_what_is_kept_is_scaled_and_the_rest_is_zero(implementation):
     np.testing.assert_array_equal(dropout.forward(x, 0, 3, 4), x)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_forward_is_its_own_adjoint(implementation):
     """<dy, A x> = <A dy, x>: the backward needs no kernel. Kills: a mask that depends on the values."""
-    forward = backend(implementation).dropout.forward
+    forward = kernels_of(implementation).dropout.forward
     x, dy = np.random.default_rng(0).standard_normal((2, 500))
     close(np.sum(dy * forward(x, 0.3, 1, 2)), np.sum(forward(dy, 0.3, 1, 2) * x), 500)
 

@@ -1,6 +1,7 @@
 """Local response normalisation: both implementations against PyTorch, and their gradients against differences where alpha is large enough for an error to show."""
 import numpy as np
 import pytest
+from cuda_device import CUDA, kernels_of
 from kernel_checks import DTYPES, IMPLEMENTATIONS, assert_gradient, assert_same_bits_on_any_number_of_threads, in_poisoned_memory, layouts, stored
 from tolerance import close
 
@@ -45,11 +46,11 @@ def pytorch(torch, case):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 @pytest.mark.parametrize("case", CASES)
 def test_pytorch_vectors(case, implementation, dtype):
     """Kills: alpha divided by the size; an even window off centre, forward or backward; a window that runs over the last channel; a wrong power; tiles that overlap."""
-    lrn = backend(implementation).lrn
+    lrn = kernels_of(implementation).lrn
     for name, answer in zip(("y", "dx"), in_poisoned_memory(lambda: both(lrn, case, dtype))):
         assert answer.dtype == dtype
         close(answer, stored("lrn", case)[name], CASES[case][1])
@@ -64,21 +65,21 @@ def test_live_pytorch(case):
         close(stored("lrn", case)[name], answer, CASES[case][1])
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 @pytest.mark.parametrize("case", CASES)
 def test_the_gradient(case, implementation):
     """Against differences. At the paper's alpha a wrong second term passes; the strong cases tell. Kills: alpha for 2 alpha, a forgotten beta, x and y confused."""
-    lrn = backend(implementation).lrn
+    lrn = kernels_of(implementation).lrn
     _, size, alpha, beta, k = CASES[case]
     x, dy = draw(case)
     assert_gradient(both(lrn, case, np.float64)[1], lambda x: lrn.forward(x, size, alpha, beta, k)[0], x, dy)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_a_neighbour_damps(implementation):
     """Numbers a person can check: 3 channels, windows of 3, base = 1 + sum of squares, power 1. Kills: alpha over the size, normalising over places."""
     x = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
-    y, base = backend(implementation).lrn.forward(x, 3, 1.0, 1.0, 1.0)
+    y, base = kernels_of(implementation).lrn.forward(x, 3, 1.0, 1.0, 1.0)
     np.testing.assert_array_equal(base.ravel(), [6, 15, 14])
     close(y.ravel(), np.array([1 / 6, 2 / 15, 3 / 14]))
 
@@ -90,7 +91,7 @@ def test_more_than_one_tile(beta):
     x, dy = (rng.standard_normal((2, 3, 43, 61)) for _ in range(2))
     answers = []
     for implementation in IMPLEMENTATIONS:
-        lrn = backend(implementation).lrn
+        lrn = kernels_of(implementation).lrn
         y, base = lrn.forward(x, 3, 0.5, beta, 2.0)
         answers.append((y, base, lrn.backward(dy, x, base, 3, 0.5, beta)))
     for expected, answer in zip(*answers):
@@ -120,7 +121,7 @@ def test_channels_last(C, size, beta, dtype, past_cache, monkeypatch):
     x, dy = (from_nhwc(nhwc(rng.standard_normal((2, C, 9, 17)).astype(dtype))) for _ in range(2))
     answers = []
     for implementation in IMPLEMENTATIONS:
-        lrn = backend(implementation).lrn
+        lrn = kernels_of(implementation).lrn
         y, base = lrn.forward(x, size, 0.5, beta, 2.0)
         answers.append((y, base, lrn.backward(dy, x, base, size, 0.5, beta)))
     for expected, answer in zip(*answers):
@@ -141,10 +142,10 @@ def test_the_same_bits_on_any_number_of_threads():
     assert_same_bits_on_any_number_of_threads(run)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 @pytest.mark.parametrize("shape", [(0, 3, 2, 2), (2, 3, 0), (2, 0, 3)])
 def test_empty_arrays(shape, implementation):
     """Kills: a division by the number of places, a reshape to -1."""
-    lrn, x = backend(implementation).lrn, np.zeros(shape)
+    lrn, x = kernels_of(implementation).lrn, np.zeros(shape)
     y, base = lrn.forward(x, 5, 1.0, 0.75, 1.0)
     assert y.shape == base.shape == lrn.backward(x, x, base, 5, 1.0, 0.75).shape == shape

@@ -1,6 +1,7 @@
 """Batch normalisation: both implementations against PyTorch, against differences, and on data whose mean drowns its variance."""
 import numpy as np
 import pytest
+from cuda_device import CUDA, kernels_of
 from kernel_checks import DTYPES, IMPLEMENTATIONS, assert_gradient, assert_same_bits_on_any_number_of_threads, in_poisoned_memory, layouts, stored
 from tolerance import close
 
@@ -55,11 +56,11 @@ def pytorch(torch, case):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 @pytest.mark.parametrize("case", CASES)
 def test_pytorch_vectors(case, implementation, dtype):
     """Kills: an unbiased variance; eps outside the root; each of the three terms of dx forgotten; weight left out of dx; batch and channel confused."""
-    norm = backend(implementation).norm
+    norm = kernels_of(implementation).norm
     for name, answer in in_poisoned_memory(lambda: all_answers(norm, case, dtype)).items():
         assert answer.dtype == (np.float64 if name in ("mean", "var") else dtype)
         close(answer, stored("norm", case)[name], draw(case)[0].size, dtype)
@@ -74,11 +75,11 @@ def test_live_pytorch(case):
         close(stored("norm", case)[name], answer, draw(case)[0].size)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 @pytest.mark.parametrize("case", CASES)
 def test_the_gradient(case, implementation):
     """Against differences, with a random cotangent: the sum of a normalised batch has no gradient at all. Kills: mean or variance taken for constants."""
-    norm, eps = backend(implementation).norm, CASES[case][2]
+    norm, eps = kernels_of(implementation).norm, CASES[case][2]
     x, weight, bias, dy = draw(case)
     answers = all_answers(norm, case)
     assert_gradient(answers["dx"], lambda x: norm.batch_forward(x, weight, bias, eps)[0], x, dy)
@@ -87,29 +88,29 @@ def test_the_gradient(case, implementation):
         assert_gradient(answers["dbias"], lambda bias: norm.batch_forward(x, weight, bias, eps)[0], bias, dy)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 @pytest.mark.parametrize("shape", [(8, 2, 30, 31), (500, 2)])
 def test_a_mean_a_thousand_times_the_deviation(shape, implementation):
     """float32 with mean 1000 and deviation 1, against float64 on the same numbers: 1000 has 6e-5 between neighbours, and z may be off by that much and no more.
     Kills: E[x^2] - E[x]^2 in float32, which is off by a tenth and may be negative; weight * x - weight * mean, which is off by several neighbours."""
     x = (1000 + np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
     weight, bias = np.array([1, -2], np.float32), np.array([0.5, 1000], np.float32)
-    y, mean, var = backend(implementation).norm.batch_forward(x, weight, bias, 1e-5)
+    y, mean, var = kernels_of(implementation).norm.batch_forward(x, weight, bias, 1e-5)
     exact, exact_mean, exact_var = backend("reference").norm.batch_forward(x.astype(np.float64), weight.astype(np.float64), bias.astype(np.float64), 1e-5)
     close(mean, exact_mean, dtype=np.float32)
     close(var, exact_var, dtype=np.float32)
     assert np.abs(y - exact)[:, 0].max() < 2e-5
     dy = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
-    dx = backend(implementation).norm.batch_backward(dy, x, weight, mean, var, 1e-5)[0]
+    dx = kernels_of(implementation).norm.batch_backward(dy, x, weight, mean, var, 1e-5)[0]
     exact_dx = backend("reference").norm.batch_backward(dy.astype(np.float64), x.astype(np.float64), weight.astype(np.float64), exact_mean, exact_var, 1e-5)[0]
     assert np.abs(dx - exact_dx).max() < 1e-4 * np.abs(exact_dx).max()
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_a_constant_channel(implementation):
     """Its variance is 0, exactly: y is the bias and nothing overflows. Kills: a variance that rounding makes negative; eps forgotten."""
     x = np.full((2, 1, 3, 3), np.float32(0.1))
-    y, mean, var = backend(implementation).norm.batch_forward(x, None, np.array([7], np.float32), 1e-5)
+    y, mean, var = kernels_of(implementation).norm.batch_forward(x, None, np.array([7], np.float32), 1e-5)
     close(mean, np.array([0.1]), x.size, np.float32)
     assert var.item() < 1e-16
     close(y, np.full_like(x, 7), x.size)
@@ -161,7 +162,7 @@ def test_both_orders_on_all_sizes(shape, dtype, order, past_cache, monkeypatch):
     weight, bias = (rng.standard_normal(C).astype(dtype) for _ in range(2))
     answers = []
     for implementation in ("reference", "cpu"):
-        norm = backend(implementation).norm
+        norm = kernels_of(implementation).norm
         y, mean, var = norm.batch_forward(x, weight, bias, 1e-3)
         rectified = norm.batch_forward(x, weight, bias, 1e-3, True)[0]
         residual = norm.batch_forward(x, weight, bias, 1e-3, True, added)[0]
@@ -202,11 +203,11 @@ def test_the_same_bits_on_any_number_of_threads():
     assert_same_bits_on_any_number_of_threads(lambda: norm.batch_relu_backward(x, x, abs(x), None, None, np.zeros(5), np.ones(5), 1e-5))
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 @pytest.mark.parametrize("shape", [(0, 3, 2, 2), (2, 3, 0), (0, 3)])
 def test_empty_batches(shape, implementation):
     """Mean and variance of nothing are 0, and no warning is given. Kills: a division by the size of the batch."""
-    norm, x = backend(implementation).norm, np.zeros(shape)
+    norm, x = kernels_of(implementation).norm, np.zeros(shape)
     y, mean, var = norm.batch_forward(x, None, None, 1e-5)
     np.testing.assert_array_equal([mean, var], np.zeros((2, 3)))
     dx, dweight, dbias = norm.batch_backward(x, x, None, mean, var, 1e-5)

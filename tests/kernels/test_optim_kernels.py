@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cuda_device import CUDA, kernels_of
 from tolerance import close
 
 from tinycnn.kernels import backend, runtime
@@ -72,11 +73,12 @@ def test_reference_takes_pytorchs_steps(case):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("implementation", ["cpu", CUDA])
 @pytest.mark.parametrize("case", CASES)
-def test_cpu_agrees_with_the_reference(case, dtype):
-    """More weights than a tile, and not a multiple of it. Kills: any slip in a fused formula, a state that is not updated, tiles lost, repeated or too long."""
-    param, *grads = draw((3, 1373), dtype)
-    after, state = run(backend("cpu").optim, case, param, grads)
+def test_fast_kernels_agree_with_the_reference(case, implementation, dtype):
+    """More weights than a tile or a block, and not a multiple. Kills: any slip in a fused formula, a state that is not updated, tiles lost, repeated or too long."""
+    param, *grads = draw((3, 1373 if implementation == "cpu" else 173), dtype)
+    after, state = run(kernels_of(implementation).optim, case, param, grads)
     expected, expected_state = run(backend("reference").optim, case, param, grads)
     assert after[-1].dtype == dtype
     close(after[-1], expected[-1], length=4 * STEPS)
@@ -86,23 +88,25 @@ def test_cpu_agrees_with_the_reference(case, dtype):
             close(ours, theirs, length=4 * STEPS)
 
 
+@pytest.mark.parametrize("implementation", ["cpu", CUDA])
 @pytest.mark.parametrize("case", ["sgd, nesterov", "adamw, amsgrad", "rmsprop, all"])
-def test_any_strides_are_updated_in_place(case):
+def test_any_strides_are_updated_in_place(case, implementation):
     """Transposed parameters, and gradients in another order than the parameter. Kills: updating a contiguous copy, pairing elements by memory instead of index."""
     param, *grads = draw((4, 6))
     expected, _ = run(backend("reference").optim, case, param, grads)
     for p, gs in ((param.T.copy().T, grads), (param, [grad.T.copy().T for grad in grads])):
-        after, _ = run(backend("cpu").optim, case, p, gs)
+        after, _ = run(kernels_of(implementation).optim, case, p, gs)
         close(after[-1], expected[-1])
 
 
+@pytest.mark.parametrize("implementation", ["cpu", CUDA])
 @pytest.mark.parametrize("shape", [(), (0, 3), (1,)])
-def test_smallest_parameters(shape):
+def test_smallest_parameters(shape, implementation):
     """A number, nothing, one weight. Kills: an absent state taken for an empty one, a crash without tiles."""
     param, *grads = draw(shape)
     param, grads = np.asarray(param), [np.asarray(grad) for grad in grads]
     for case in ("sgd, nesterov", "adam, amsgrad", "rmsprop, all"):
-        after, _ = run(backend("cpu").optim, case, param, grads)
+        after, _ = run(kernels_of(implementation).optim, case, param, grads)
         close(after[-1], run(backend("reference").optim, case, param, grads)[0][-1])
 
 

@@ -1,6 +1,7 @@
 """Constant padding against its definition, element by element: y[i] = x[i - before] where that exists, else the value."""
 import numpy as np
 import pytest
+from cuda_device import CUDA, kernels_of
 from tolerance import close
 
 from tinycnn.kernels import backend, runtime
@@ -33,13 +34,13 @@ def by_definition(x, pads, value):
     return y
 
 
-@pytest.mark.parametrize("name", ["reference", "cpu"])
+@pytest.mark.parametrize("name", ["reference", "cpu", CUDA])
 @pytest.mark.parametrize("case", CASES)
 def test_padding_is_its_definition(case, name):
     """Kills: before and after exchanged, axes in the wrong order, a crop that shifts or keeps too much, rows filled at one end only, rows lost between tiles."""
     shape, pads = CASES[case]
     x = np.random.default_rng(len(name)).standard_normal(shape)  # other numbers for each: memory that is used again must not hold the answer
-    y = backend(name).pad.constant(x, pads, -1.5)
+    y = kernels_of(name).pad.constant(x, pads, -1.5)
     np.testing.assert_array_equal(y, by_definition(np.asarray(x), pads, -1.5))
 
 
@@ -57,10 +58,10 @@ def test_dtype_and_strides_do_not_matter():
     np.testing.assert_array_equal(x, unchanged)
 
 
-@pytest.mark.parametrize("name", ["reference", "cpu"])
+@pytest.mark.parametrize("name", ["reference", "cpu", CUDA])
 def test_cropping_more_than_there_is_says_so(name):
     with pytest.raises(ValueError, match=r"pad: .*\(-2, -2\).* crops more of \(3, 3\)"):
-        backend(name).pad.constant(np.zeros((3, 3)), ((0, 0), (-2, -2)), 0)
+        kernels_of(name).pad.constant(np.zeros((3, 3)), ((0, 0), (-2, -2)), 0)
 
 
 def test_one_thread_and_two_give_the_same_bits():
@@ -74,10 +75,10 @@ def test_one_thread_and_two_give_the_same_bits():
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", ["reference", "cpu"])
+@pytest.mark.parametrize("name", ["reference", "cpu", CUDA])
 def test_pytorch_agrees(name):
     """PyTorch lists the pads from the last axis on."""
     import torch
     x = np.random.default_rng(0).standard_normal((2, 3, 5, 6))
     expected = torch.nn.functional.pad(torch.tensor(x), (1, -2, 3, 0, -1, 1), value=0.25)
-    close(backend(name).pad.constant(x, ((0, 0), (-1, 1), (3, 0), (1, -2)), 0.25), expected.numpy())
+    close(kernels_of(name).pad.constant(x, ((0, 0), (-1, 1), (3, 0), (1, -2)), 0.25), expected.numpy())

@@ -1,6 +1,7 @@
 """Pooling: both implementations against PyTorch, against each other on windows of every kind, and against what must be true of a maximum and a mean."""
 import numpy as np
 import pytest
+from cuda_device import CUDA, kernels_of
 from kernel_checks import DTYPES, IMPLEMENTATIONS, assert_gradient, assert_same_bits_on_any_number_of_threads, in_poisoned_memory, layouts, stored
 from tolerance import close
 
@@ -82,13 +83,13 @@ def pytorch(torch, case):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 @pytest.mark.parametrize("case", CASES)
 def test_pytorch_vectors(case, implementation, dtype):
     """Kills: padding with zero; the last of equal maxima, or the leftmost before the topmost; gradients overwritten where windows overlap; what counts in a mean,
     in the padding and beyond it; vertical for horizontal; a window too many or too few in ceil_mode; adaptive windows of equal size."""
     x, _ = draw(case)
-    answers = in_poisoned_memory(lambda: pooled(backend(implementation).pool, case, x.astype(dtype), draw(case)[1]))
+    answers = in_poisoned_memory(lambda: pooled(kernels_of(implementation).pool, case, x.astype(dtype), draw(case)[1]))
     expected = stored("pool", case)
     assert answers.keys() == expected.keys()
     for name, answer in answers.items():
@@ -109,10 +110,10 @@ def test_live_pytorch(case):
 # ---------------------------------------------------------------------------------------------------------------------------------- numbers a person can check
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_padding_is_minus_infinity(implementation):
     """All inputs negative: their maximum is negative. And where all are minus infinity, an element of the image wins, not the padding. Kills: padding with zero."""
-    pool = backend(implementation).pool
+    pool = kernels_of(implementation).pool
     y, _ = pool.max_forward(np.full((1, 1, 3, 3), -5.0), Window((3, 3), (2, 2), (1, 1)))
     np.testing.assert_array_equal(y, np.full((1, 1, 2, 2), -5.0))
     window = Window((3, 3), (2, 2), (1, 1))
@@ -121,19 +122,19 @@ def test_padding_is_minus_infinity(implementation):
     np.testing.assert_array_equal(pool.max_indices(winners, (3, 3), window)[0, 0], [[0, 1], [3, 4]])
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_which_of_equals_wins(implementation):
     """The first in row-major order: the upper one, although another is further left. Kills: comparing with >=; a search column by column."""
     x = np.array([[[[0.0, 7, 1], [7, 7, 2], [7, 0, 0]]]])
-    y, winners = backend(implementation).pool.max_forward(x, Window((3, 3)))
+    y, winners = kernels_of(implementation).pool.max_forward(x, Window((3, 3)))
     assert (y.item(), winners.item()) == (7, 1)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_nan_wins(implementation, dtype):
     """Wherever it stands in the window, over infinity as well, and of several the last, as in PyTorch. Kills: a comparison that passes NaN over."""
-    pool = backend(implementation).pool
+    pool = kernels_of(implementation).pool
     for place in range(4):
         x = np.array([1, np.inf, 3, 2], dtype)
         x[place] = np.nan
@@ -143,10 +144,10 @@ def test_nan_wins(implementation, dtype):
     assert winners.item() == 4
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_what_a_mean_counts(implementation):
     """Five ones, windows of 4 that begin at -1 and 2, the second ending one beyond the padding. Kills: counting what lies beyond; not counting the padding, or always."""
-    pool, x = backend(implementation).pool, np.ones((1, 1, 1, 5))
+    pool, x = kernels_of(implementation).pool, np.ones((1, 1, 1, 5))
     window = Window((1, 4), (1, 3), (0, 1), (1, 1), True)
     np.testing.assert_array_equal(pool.avg_forward(x, window).ravel(), [3 / 4, 3 / 4])
     np.testing.assert_array_equal(pool.avg_forward(x[..., :4], window).ravel(), [3 / 4, 2 / 3])
@@ -183,11 +184,11 @@ def test_cpu_against_reference_on_all_kinds_of_windows():
     assert fitted > 150
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 @pytest.mark.parametrize("case", CASES)
 def test_backward_is_the_adjoint(case, implementation):
     """<dy, A x> = <A^T dy, x> for the mean and for picking the winners. Kills: a share divided by another number than the sum was; an element of dx forgotten."""
-    pool, how = backend(implementation).pool, CASES[case][1]
+    pool, how = kernels_of(implementation).pool, CASES[case][1]
     rng = np.random.default_rng(0)
     x = rng.standard_normal(CASES[case][0])
     y, winners = (pool.adaptive_max_forward if case in ADAPTIVE else pool.max_forward)(x, how)
@@ -203,11 +204,11 @@ def test_backward_is_the_adjoint(case, implementation):
         close(np.sum(dx * other) / np.abs(terms).sum() + 1, np.sum(terms) / np.abs(terms).sum() + 1, dy.size)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 @pytest.mark.parametrize("case", ["overlapping", "nothing symmetric", "dilated", "adaptive, with remainders"])
 def test_the_gradient_of_a_maximum(case, implementation):
     """Against differences, with values far enough apart that none overtakes another. Kills: an index into another plane, row or column."""
-    pool, how = backend(implementation).pool, CASES[case][1]
+    pool, how = kernels_of(implementation).pool, CASES[case][1]
     forward = pool.adaptive_max_forward if case in ADAPTIVE else pool.max_forward
     rng = np.random.default_rng(0)
     x = rng.permutation(np.prod(CASES[case][0])).reshape(CASES[case][0]) / 10
@@ -304,10 +305,10 @@ def test_the_same_bits_on_any_number_of_threads(order):
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 0, 4, 4)])
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_empty_batches(implementation, shape):
     """Kills: a division by the number of planes, a reshape to -1."""
-    pool, window = backend(implementation).pool, Window((2, 2), (2, 2))
+    pool, window = kernels_of(implementation).pool, Window((2, 2), (2, 2))
     y, winners = pool.max_forward(np.zeros(shape), window)
     indices = pool.max_indices(winners, shape[2:], window)
     assert y.shape == winners.shape == indices.shape == (*shape[:2], 2, 2) and indices.dtype == np.int64
@@ -319,10 +320,10 @@ def test_empty_batches(implementation, shape):
     assert pool.adaptive_avg_backward(np.zeros((*shape[:2], 1, 3)), shape).shape == shape
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_windows_that_make_no_sense(implementation):
     """Each is refused with the numbers at fault. Kills: a mean over nothing but padding; the maximum of no elements; division by zero; negative sizes."""
-    pool, x = backend(implementation).pool, np.zeros((1, 1, 5, 5))
+    pool, x = kernels_of(implementation).pool, np.zeros((1, 1, 5, 5))
     for call in (pool.max_forward, pool.avg_forward, lambda x, window: pool.avg_backward(x, x.shape, window)):
         with pytest.raises(ValueError, match="padding is 2; at most 1, half of a window of 3"):
             call(x, Window((1, 3), (1, 1), (0, 2)))

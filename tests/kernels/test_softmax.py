@@ -1,6 +1,7 @@
 """Softmax and its logarithm: both implementations against PyTorch, on every axis, and where exponentials overflow, vanish or are infinite."""
 import numpy as np
 import pytest
+from cuda_device import CUDA, kernels_of
 from kernel_checks import DTYPES, IMPLEMENTATIONS, assert_gradient, assert_same_bits_on_any_number_of_threads, in_poisoned_memory, layouts, stored
 from tolerance import close
 
@@ -44,12 +45,12 @@ def both(kernels, name, x, dy, axis):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 @pytest.mark.parametrize("case", CASES)
 def test_pytorch_vectors(case, implementation, name, dtype):
     """Kills: a sum over another axis; an axis put back in the wrong place; x for y or dy for dy*y in the backward; rows beyond a tile forgotten."""
     shape, axis = CASES[case]
-    y, dx = in_poisoned_memory(lambda: both(backend(implementation).softmax, name, *draw(case, dtype), axis))
+    y, dx = in_poisoned_memory(lambda: both(kernels_of(implementation).softmax, name, *draw(case, dtype), axis))
     assert y.dtype == dx.dtype == dtype
     close(y, stored("softmax", case)[name], shape[axis])
     close(dx, stored("softmax", case)[f"{name} dx"], shape[axis])
@@ -65,21 +66,21 @@ def test_live_pytorch(case):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_the_gradient(implementation, name):
     """Against differences. Kills: the common term forgotten or of the wrong sign."""
-    kernels = backend(implementation).softmax
+    kernels = kernels_of(implementation).softmax
     x, dy = draw("channels of images")
     x /= 5
     assert_gradient(both(kernels, name, x, dy, 1)[1], lambda x: getattr(kernels, name)(x, 1), x, dy)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_large_and_infinite_logits(implementation, dtype):
     """Kills: exponentials without the shift; log(softmax(x)) for log_softmax, which is -inf too soon; NaN or a warning where a logit is -inf, an answer where no
     softmax exists; a NaN that is passed over, wherever it stands."""
-    kernels = backend(implementation).softmax
+    kernels = kernels_of(implementation).softmax
     x = np.array([[1e4, 1e4, -1e4], [-1e4, -1e4 - 200, -2e4], [0, -np.inf, 0]], dtype)
     np.testing.assert_array_equal(kernels.softmax(x, 1)[0], np.array([0.5, 0.5, 0], dtype))
     np.testing.assert_array_equal(kernels.softmax(x, 1)[2], np.array([0.5, 0, 0.5], dtype))
@@ -92,10 +93,10 @@ def test_large_and_infinite_logits(implementation, dtype):
     assert np.isnan(kernels.softmax(np.full((1, 3), -np.inf, dtype), 1)).all()
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_float32_against_float64(implementation):
     """A thousand classes. Kills: float32 sums that drift, a total rounded too soon."""
-    kernels = backend(implementation).softmax
+    kernels = kernels_of(implementation).softmax
     rng = np.random.default_rng(0)
     x, dy = (rng.standard_normal((3, 1000)).astype(np.float32) for _ in range(2))
     for name in FUNCTIONS:
@@ -132,10 +133,10 @@ def test_the_same_bits_on_any_number_of_threads():
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (2, 0, 3)])
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_empty_arrays(implementation, shape):
     """Kills: the maximum of nothing."""
-    kernels, x = backend(implementation).softmax, np.zeros(shape)
+    kernels, x = kernels_of(implementation).softmax, np.zeros(shape)
     for name in FUNCTIONS:
         y, dx = both(kernels, name, x, x, 1)
         assert y.shape == dx.shape == shape

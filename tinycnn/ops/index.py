@@ -83,13 +83,18 @@ def setitem(x, index, value):
         promoted("setitem", x.dtype, value.dtype)  # the error for float32 with float64
         value = value.to(x.dtype)
     index = plain_index(index, x)
-    try:
-        np.broadcast_shapes(np.shape(x.array[index]))
-        if isinstance(value, Tensor):
-            np.broadcast_to(value.array, np.shape(x.array[index]))
-    except ValueError:
-        raise ValueError(f"setitem: a value of shape {value.shape} does not fit the {np.shape(x.array[index])} that the index selects from {x.shape}") from None
+    selected = x.device.kernels.index.shape(x.array, index)
+    if isinstance(value, Tensor) and not fits(value.shape, selected):
+        raise ValueError(f"setitem: a value of shape {value.shape} does not fit the {selected} that the index selects from {x.shape}")
     Set.apply(x, index, value)
+
+
+def fits(shape, target):
+    """Whether an array of this shape can be broadcast to the target."""
+    try:
+        return np.broadcast_shapes(shape, target) == target
+    except ValueError:
+        return False
 
 
 def plain_index(index, x):
@@ -104,7 +109,7 @@ def plain_index(index, x):
         elif isinstance(part, (list, range)):
             part = np.asarray(part, dtype=None if len(part) else np.int64)
         plain.append(part)
-    named = sum(1 if not (isinstance(p, np.ndarray) and p.dtype == bool) else p.ndim for p in plain if p is not None and p is not Ellipsis)
+    named = sum(p.ndim if getattr(p, "dtype", np.dtype(int)).kind == "b" else 1 for p in plain if p is not None and p is not Ellipsis)
     if named > x.ndim:
         raise IndexError(f"too many indices: {named} for a tensor of shape {x.shape}")
     return tuple(plain) if any(part is Ellipsis for part in plain) else (*plain, Ellipsis)

@@ -99,8 +99,9 @@ def _reduced(losses, target, weight, ignore_index, reduction):
     with no_grad():
         counted = target != ignore_index
         weights = counted if weight is None else where(counted, weight[where(counted, target, 0)], 0.0)
-        total = weights.sum().item()
-    return losses.sum() * (1 / total if total else float("nan"))
+        total = weights.sum().to(losses.dtype)  # stays on the device
+        share = 1 / where(total != 0, total, float("nan"))
+    return losses.sum() * share
 
 
 def _check_reduction(name, reduction):
@@ -119,7 +120,8 @@ def _check_scores(name, x, weight):
 
 
 def _batched(name, x, target, ignore_index):
-    """(x (N, C, *), target (N, *) int64, what undoes the batch dimension that a single sample was given), with every class number checked."""
+    """(x (N, C, *), target (N, *) int64, what undoes the batch dimension that a single sample was given), with every class number checked, unless
+    the device queues its kernels: there a wrong one makes the loss NaN."""
     if target.dtype.kind not in "iu":
         raise TypeError(f"{name}: class numbers must be integers, the target is {target.dtype}")
     single = x.ndim == 1
@@ -128,8 +130,8 @@ def _batched(name, x, target, ignore_index):
     if target.shape != x.shape[:1] + x.shape[2:]:
         raise ValueError(f"{name}: scores of shape {x.shape} need class numbers of shape {x.shape[:1] + x.shape[2:]}, the target is {target.shape}")
     C = x.shape[1]
-    wrong = ((target < 0) | (target >= C)) & (target != ignore_index)
-    if wrong.any():
+    wrong = None if x.device.queues else ((target < 0) | (target >= C)) & (target != ignore_index)  # where kernels are queued, nobody waits: the loss will be NaN
+    if wrong is not None and wrong.any():
         raise ValueError(f"{name}: the target holds class number {target[wrong][0].item()}, but the scores {x.shape} are of {C} classes: "
                          f"0 to {C - 1} (or ignore_index={ignore_index})")
     return x, target, (lambda loss: loss.reshape(()) if single else loss)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..autograd import Function
-from ..tensor import Tensor, bool_, int64
+from ..tensor import Tensor, int64
 from .arithmetic import sqrt
 from .common import floating, many_dims, one_dim
 from .index import gather
@@ -171,7 +171,7 @@ def _extreme(x, dim, keepdim, value, position, of_two):
 
 class Truth(Function):
     def forward(ctx, x, dims, keepdim, kernel):
-        return getattr(ctx.kernels.reduce, kernel)(x.array.astype(bool_, copy=False), dims, keepdim)
+        return getattr(ctx.kernels.reduce, kernel)(x.array, dims, keepdim)
 
 
 def any(x, dim=None, keepdim=False):

@@ -45,6 +45,9 @@ class ndarray:
     def transpose(self, *axes):
         return self._view(self.host.transpose(*axes))
 
+    def swapaxes(self, axis1, axis2):
+        return self._view(self.host.swapaxes(axis1, axis2))
+
     def reshape(self, *shape):
         """A view where strides allow, else of a contiguous copy."""
         host = self.host.reshape(*shape)
