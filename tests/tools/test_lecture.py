@@ -56,6 +56,7 @@ def test_an_experiment_goes_on_where_it_stopped(tmp_path):
     rows = runner.run(again, Plan(), tmp_path, runner.Bars(quiet=True))
     assert again.asked == [4, 1.5] and rows == [{"number": n, "square": n ** 2, "pair": [1, 2]} for n in (3, 1, 4, 1.5)]
     assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
+    assert runner.key({"a": 1, "b": 2}) == runner.key({"b": 2, "a": 1}) != runner.key({"a": 1, "b": 2.5})
     more = counting([1, 5, 3])
     assert [row["square"] for row in runner.run(more, Plan(), tmp_path, runner.Bars(quiet=True))] == [1, 25, 9] and more.asked == [5]
 

@@ -19,6 +19,7 @@ def curve(axes, runs, **style):
     columns = list(zip(*runs))
     epochs, means = range(1, len(columns) + 1), [fmean(column) for column in columns]
     line, = axes.plot(epochs, means, **style)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     if len(runs) > 1:
         deviations = [stdev(column) for column in columns]
         axes.fill_between(epochs, [m - d for m, d in zip(means, deviations)], [m + d for m, d in zip(means, deviations)], color=line.get_color(), alpha=0.15, linewidth=0)

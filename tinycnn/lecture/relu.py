@@ -75,9 +75,9 @@ def judged(logarithms):
     """Verdict and sentence for the logarithms of how many times longer tanh takes, one for each seed."""
     found = scatter(logarithms)
     low, middle, high = (math.exp(value) for value in (found.mean - found.margin, found.mean, found.mean + found.margin))
-    between = f"{middle:.1f} times as long as ReLUs (between {low:.1f} and {high:.1f} times, allowing for the seeds)"
+    between = f"{middle:.2f} times as long as ReLUs (between {low:.2f} and {high:.2f} times, allowing for the seeds)"
     if found.verdict == NOT_SHOWN:
-        return NOT_SHOWN, f"tanhs take {middle:.1f} times as long as ReLUs, which with these seeds could be chance."
+        return NOT_SHOWN, f"tanhs take {middle:.2f} times as long as ReLUs, which with these seeds could be chance."
     if found.verdict == DID_NOT_HOLD:
         return DID_NOT_HOLD, f"tanhs take {between}: they are faster here."
     if low >= SEVERAL:
