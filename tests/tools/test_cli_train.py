@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import pytest
 from cli_runs import QUICK, TEST, TRAIN, failure
+from cuda_device import needs_simulator
 
 import tinycnn
 from tinycnn.cli import main
@@ -205,3 +206,19 @@ def test_recipes_and_options_reach_the_run(tmp_path, digits, reference_kernels):
     saved = checkpoint.load(out / "last.safetensors")
     assert saved.state["step"] == 1  # the last batch would be a single image, which batch normalisation cannot use
     assert saved.optimizer["state"][0].keys() == {"step", "square_avg", "momentum_buffer"}
+
+
+@needs_simulator
+def test_a_run_on_the_simulated_device_is_the_run_of_the_cpu(capsys, tmp_path, digits, reference_kernels):
+    """Weights, metrics and evaluation. Kills: a layer, a buffer or the optimiser's state left behind, a batch that comes too early, a checkpoint of another device."""
+    for device in ("cpu", "cuda"):
+        main(["train", "--data", digits, *QUICK, "--epochs", "1", "--batch-size", "30", "--device", device, "--out", str(tmp_path / device), "-q"])
+    here, there = (weights(tmp_path / device) for device in ("cpu", "cuda"))
+    assert here.keys() == there.keys() and all(isinstance(array, np.ndarray) for array in there.values())
+    for name, array in here.items():
+        np.testing.assert_allclose(there[name], array, rtol=0, atol=1e-5, err_msg=name)  # two steps of learning rate 0.02: rounding of float32 sums
+    ours, theirs = (json.loads((tmp_path / device / "metrics.jsonl").read_text().splitlines()[-1]) for device in ("cpu", "cuda"))
+    assert theirs["train_loss"] == pytest.approx(ours["train_loss"], rel=1e-5) and theirs["test_accuracy"] == ours["test_accuracy"]
+    capsys.readouterr()
+    main(["evaluate", str(tmp_path / "cuda"), "--device", "cuda", "--json"])
+    assert json.loads(capsys.readouterr().out)["results"][0]["top1"] == theirs["test_accuracy"]
