@@ -259,3 +259,148 @@ def test_constants_are_those_of_cudnns_headers():
         expected |= {f"CONVOLUTION_{of[form]}_ALGO_{name}": number for number, name in enumerate((*names, "COUNT"))}
     for name, value in expected.items():
         assert int(re.search(rf"\bCUDNN_{name}\b(?:\s+CUDNN_DEPRECATED_ENUM)?\s*=\s*(\d+)", text)[1]) == value, name
+
+
+# ---- the graph interface
+
+class FakeFrontend:
+    """The package `cudnn` as far as it is used: graphs of one convolution and a bias, computed by the references; plan 1 refuses to be built."""
+
+    class Names:
+        def __getattr__(self, name):
+            return name
+    data_type, heur_mode, numerical_note = Names(), Names(), Names()
+
+    def __init__(self):
+        self.streams, self.deselected = [], []
+
+    def create_handle(self):
+        return "handle"
+
+    def set_stream(self, handle, stream):
+        self.streams.append((handle, stream))
+
+    def backend_version(self):
+        return 92800
+
+    def pygraph(self, **options):
+        assert options["handle"] == "handle" and options["compute_data_type"] == "FLOAT"
+        return FakeGraph(self)
+
+
+class FakeTensor:
+    def __init__(self, dim=None, stride=None):
+        self.dim, self.stride, self.output = dim, stride, False
+
+    def set_dim(self, dim):
+        self.dim = dim
+        return self
+
+    def set_stride(self, stride):
+        self.stride = stride
+        return self
+
+    def set_data_type(self, kind):
+        return self
+
+    def set_output(self, output):
+        self.output = output
+        return self
+
+    def view(self, address):
+        """The array at an address."""
+        memory = np.frombuffer((ctypes.c_float * int(np.prod(self.dim))).from_address(address), np.float32)
+        return np.lib.stride_tricks.as_strided(memory, self.dim, [4 * step for step in self.stride])
+
+
+class FakeGraph:
+    def __init__(self, frontend):
+        self.frontend, self.steps, self.built = frontend, [], set()
+
+    def tensor(self, name, dim, stride, data_type):
+        return FakeTensor(dim, stride)
+
+    def record(self, kind, how, *inputs):
+        self.steps.append((kind, how, inputs, FakeTensor()))
+        return self.steps[-1][-1]
+
+    def conv_fprop(self, image, weight, **how):
+        return self.record("forward", how, image, weight)
+
+    def conv_dgrad(self, loss, filter, **how):
+        return self.record("input_grad", how, loss, filter)
+
+    def conv_wgrad(self, image, loss, **how):
+        return self.record("weight_grad", how, loss, image)
+
+    def bias(self, name, input, bias):
+        return self.record("bias", {}, input, bias)
+
+    def validate(self):
+        assert all(step[-1].dim and step[-1].stride for step in self.steps) and self.steps[-1][-1].output
+
+    build_operation_graph = check_support = validate
+
+    def create_execution_plans(self, modes):
+        assert modes == ["A", "FALLBACK"]
+
+    def deselect_numeric_notes(self, notes):
+        self.frontend.deselected += notes
+
+    def deselect_workspace_greater_than(self, nbytes):
+        assert nbytes == 1 << 30
+
+    def get_execution_plan_count(self):
+        return 3
+
+    def get_plan_name_at_index(self, plan):
+        return f"plan{plan}"
+
+    def build_plan_at_index(self, plan):
+        if plan == 1:
+            raise RuntimeError("not on this device")
+        self.built.add(plan)
+
+    def get_workspace_size_plan_at_index(self, plan):
+        return 8
+
+    def execute_plan_at_index(self, addresses, workspace, index, handle):
+        from tinycnn.kernels.conv.geometry import Geometry
+        from tinycnn.kernels.cuda import array_module
+        array_module().cuda.Device().synchronize()
+        assert index in self.built and handle == "handle" and workspace
+        reference, values = tinycnn.kernels.backend("reference").conv, {tensor: tensor.view(address) for tensor, address in addresses.items()}
+        for kind, how, (a, b), result in self.steps:
+            if kind == "bias":
+                values.setdefault(result, values[a])[...] = values[a] + values[b]
+                continue
+            geometry = Geometry(tuple(how["stride"]), tuple(how["padding"]), tuple(how["dilation"]))
+            value = (reference.forward(values[a], values[b], None, geometry) if kind == "forward"
+                     else getattr(reference, kind)(values[a], values[b], tuple(result.dim), geometry))
+            if result in values:
+                values[result][...] = value
+            else:
+                values[result] = value
+
+
+@needs_simulator
+@pytest.mark.parametrize("math", ["fp32", "tf32"])
+@pytest.mark.parametrize("setting", ["nchw", "nhwc"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_cudnns_graphs(monkeypatch, setting, math, bias):
+    """Kills: strides of the other layout, an address under another tensor, a bias left out, dgrad for wgrad, a plan that cannot be built stopping the others, tensor
+    cores in fp32."""
+    from tinycnn.bench.rivals import cudnn_graph
+    fake = FakeFrontend()
+    monkeypatch.setattr(cudnn_graph, "frontend", lambda: fake)
+    layer = AWKWARD._replace(groups=1, bias=bias)
+    arrays, rival = draw(layer), cudnn_graph.CuDNNGraph(setting, 1, Place("cuda", math, True))
+    expected = truth.answers(*arrays, layer, FORMS)
+    runs = rival.conv(layer, *arrays)
+    for form in FORMS:
+        for _ in range(2):
+            assert error(rival.array(runs[form]()), expected[form]) < 1e-6
+        assert "plan0" in runs[form].choice and "plan2" in runs[form].choice and "plan1: not on this device" in runs[form].choice
+    assert fake.deselected == (["TENSOR_CORE", "DOWN_CONVERT_INPUTS"] * 3 if math == "fp32" else []) and fake.streams == [("handle", 0)]
+    with pytest.raises(Unsupported, match="groups"):
+        rival.conv(AWKWARD, *draw(AWKWARD))

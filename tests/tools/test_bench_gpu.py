@@ -86,6 +86,9 @@ def test_inputs_are_other_copies_each_time(monkeypatch):
         assert copy.strides == lying.strides and np.array_equal(copy.get(), images) and nothing is None and one.tolist() == [1]
     warm = gpu.rotation((images,), cold=False)
     assert warm()[0] is warm()[0]
+    numbers = iter(range(9))
+    calls = gpu.in_turn(lambda: next(numbers).__int__, (images,))  # made four times: 96 bytes each
+    assert [calls() for _ in range(5)] == [0, 1, 2, 3, 0]
     monkeypatch.setattr(gpu, "l2_bytes", lambda: 1 << 40)
     following = gpu.rotation((np.ones(1, np.float32),))
     assert len({following()[0].data.ptr for _ in range(2 * gpu.MOST_COPIES)}) == gpu.MOST_COPIES
@@ -126,6 +129,24 @@ def test_our_convolutions(setting):
     functions = ours.conv(layer, *arrays)
     for form, expected in validate.truth.answers(*arrays, layer, list(functions)).items():
         assert error(ours.array(functions[form]()), expected) < allowed(layer.length(form))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_our_layers_have_other_inputs_each_time(training, monkeypatch):
+    """As the rivals have. Kills: our layers measured on what is in the cache; gradients of the layer before."""
+    import tinycnn
+    from tinycnn import nn
+    from tinycnn.bench.graph import trace
+    monkeypatch.setattr(gpu, "l2_bytes", lambda: 100)
+    ours, = contestants(["tinycnn"], "layer", 1, HERE)[0]
+    model, (x, dy) = nn.Sequential(nn.ReLU()), np.random.default_rng(0).standard_normal((2, 1, 2, 3, 4)).astype(np.float32)
+    seen, tensor = [], tinycnn.from_numpy
+    monkeypatch.setattr(tinycnn, "from_numpy", lambda array: seen.append(array) or tensor(array))
+    run = ours.layer(model, None, x, dy) if training else ours.inference(model, trace(model.eval(), x.shape), x)
+    assert len(seen) == 4  # twice both of 96 bytes, or four times one
+    for _ in range(5):
+        result = ours.array(run()[0] if training else run())
+        np.testing.assert_array_equal(result, np.where(x > 0, dy, 0) if training else np.maximum(x, 0))
 
 
 def test_tf32_only_where_it_is_asked_for():
@@ -228,3 +249,27 @@ extern "C" __global__ void dw(const float* dy, const float* x, float* dw, int P,
     assert kernel.form == "weight_grad" and error(function().get(), validate.truth.answers(*arrays, layer, ["weight_grad"])["weight_grad"]) < 1e-5
     with pytest.raises(NotImplementedError, match="needs C == 1"):
         kernel.conv(validate.CASES[0], *draw(validate.CASES[0]))["weight_grad"]()
+
+
+@pytest.mark.torch
+def test_pytorch_has_its_flags_and_other_inputs_each_time(monkeypatch):
+    """On the CPU, since there is no GPU. Kills: TF32 on in fp32, flags left behind, warm inputs, an answer of another layer."""
+    torch = pytest.importorskip("torch")
+    from tinycnn.bench.rivals.pytorch_cuda import PyTorchOnGpu
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RuntimeError, match="finds no GPU"):
+        PyTorchOnGpu("nchw", 1, HERE)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(gpu, "l2_bytes", lambda: 2000)
+    layer = Layer("", 2, 4, 9, 7, 6, 3, 2, stride=(2, 1), padding=(2, 1), groups=2, bias=True)
+    arrays = draw(layer)
+    expected = validate.truth.answers(*arrays, layer, ["forward", "input_grad", "weight_grad"])
+    for math in ("fp32", "tf32"):
+        rival, before = PyTorchOnGpu("nchw", 1, Place("cpu", math, True)), torch.backends.cudnn.allow_tf32
+        with rival.running():
+            assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (math == "tf32") and torch.backends.cudnn.benchmark
+            for form, function in rival.conv(layer, *arrays).items():
+                for _ in range(3):
+                    assert error(rival.array(function()), expected[form]) < 1e-5
+        assert torch.backends.cudnn.allow_tf32 == before

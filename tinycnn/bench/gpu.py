@@ -81,11 +81,21 @@ def least_seconds(function, size, calls=5):
 
 def rotation(arrays, cold=True):
     """A function that gives the next tuple of device copies of these NumPy arrays (None stays None), which all lie as they do there, channels-last or contiguous."""
-    nbytes = sum(array.nbytes for array in arrays if array is not None)
     first = tuple(to_device(array) for array in arrays)
-    copies = min(MOST_COPIES, -(-3 * l2_bytes() // max(nbytes, 1))) if cold else 1
-    several = [first, *(tuple(copied(array) for array in first) for _ in range(copies - 1))]
+    several = [first, *(tuple(copied(array) for array in first) for _ in range(copies(arrays, cold) - 1))]
     return cycle(several).__next__
+
+
+def copies(arrays, cold=True):
+    """How many copies of these arrays there must be."""
+    nbytes = sum(array.nbytes for array in arrays if array is not None)
+    return min(MOST_COPIES, -(-3 * l2_bytes() // max(nbytes, 1))) or 1 if cold else 1
+
+
+def in_turn(prepare, arrays, cold=True):
+    """The same for who brings arrays to the device in its own way: prepare() makes copies of its own and a function that uses them; the result calls these in turn."""
+    following = cycle([prepare() for _ in range(copies(arrays, cold))]).__next__
+    return lambda: following()()
 
 
 def to_device(array):

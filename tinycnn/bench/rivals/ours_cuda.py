@@ -5,6 +5,7 @@ from ...kernels import backend
 from ...kernels.conv.cuda_algorithms import ALGORITHMS, algorithm_module
 from ...kernels.conv.sizes import sizes
 from ...kernels.cuda import array_module
+from ..gpu import in_turn
 from .base import Unsupported
 from .on_gpu import OnGpu, channels_last
 from .ours import Ours
@@ -42,6 +43,12 @@ class OursOnGpu(OnGpu, Ours):
         costs = {name: algorithm_module(name).cost(form, n, layer.geometry, dtype) for name in names}
         able = [name for name, cost in costs.items() if cost < inf]
         return min(able, key=costs.get) if able else "none"
+
+    def inference(self, model, graph, x):
+        return in_turn(lambda: super(OursOnGpu, self).inference(model, graph, x), (x,), self.place.cold)
+
+    def layer(self, model, graph, x, dy):
+        return in_turn(lambda: super(OursOnGpu, self).layer(model, graph, x, dy), (x, dy), self.place.cold)
 
     def ready(self, model):
         return model.to(self.place.device).eval()  # networks are not fused here
