@@ -22,3 +22,13 @@ extern "C" __global__ void __launch_bounds__(256) direct(const float* x, const f
             }
     y[((n * K + k) * P + p) * Q + q] = sum;
 }
+
+/* check
+from tinycnn.kernels.conv import reference
+from tinycnn.kernels.conv.geometry import Geometry
+N, C, H, W, K, R, S = 2, 3, 9, 35, 4, 3, 5
+P, Q = 5, 33
+x, w, bias, y = random(N, C, H, W), random(K, C, R, S), random(K), empty(N, K, P, Q)
+launch("direct", (blocks(Q, 32), blocks(P, 8), N * K), (32, 8), x, w, bias, y, C, H, W, K, R, S, P, Q, 2, 1, 1, 1, 1, 1)
+expect(y, reference.forward(x, w, bias, Geometry(stride=(2, 1), padding=(1, 1))), atol=1e-5)
+*/

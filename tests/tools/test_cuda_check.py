@@ -18,6 +18,7 @@ pytestmark = needs_simulator
 HERE = Path(__file__).parent
 MUSEUM = HERE / "cuda_museum.cu"
 BUGS = HERE.parents[1] / "docs" / "cuda" / "bugs"
+BYOK = HERE.parents[1] / "benchmarks" / "byok"
 LAUNCH = "y = {y}\nlaunch({kernel!r}, {grid}, {block}, x, y, shared={shared}, BUG={bug})\n"
 
 PLANTED = {  # file: (who finds it, what, words in the lines that are named)
@@ -82,7 +83,7 @@ def test_solutions_are_silent(name):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("path", sorted([*BUGS.glob("solutions/*.cu"), BUGS.parent / "transpose.cu"]), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted([*BUGS.glob("solutions/*.cu"), BUGS.parent / "transpose.cu", BYOK / "direct.cu"]), ids=lambda path: path.stem)
 def test_solutions_are_silent_in_all_ways(path):
     check_kernel(path)
 
@@ -141,6 +142,7 @@ def scale(tmp_path, change=("", ""), kernel=("", "")):
     ((", 32, x", ", 2048, x"), "wrong launch", "has 2048 threads"),
     (("blocks(100, 32)", "1"), "wrong result", "68 of 100 elements are wrong; the first is element 32: nan (which memory is that nobody has written), expected was"),
     (("2 * x", "2 * z"), "wrong description", "NameError: name 'z' is not defined"),
+    (("2 * x", "np.add(x)"), "wrong description", "TypeError"),
     (("expect(y", "expect((y"), "wrong description", "SyntaxError"),
 ])
 def test_what_a_description_gets_wrong(change, kind, message, tmp_path):

@@ -60,7 +60,7 @@ class Report:
         return f"   {name}line {place.line}: {quoted}{'   <- ' + place.what if place.what else ''}"
 
 
-def check(path, seeds=8, seed=None, ways=tuple(WAYS), launch=None, timeout=300, progress=None):
+def check(path, seeds=8, seed=None, ways=tuple(WAYS), launch=None, timeout=1800, progress=None):
     """Run the description of a .cu file (description.py) in each way, and return a Report.
 
     seeds: how many orders of threads (0 is ascending, the others are drawn). seed: only this one. launch: the file that describes the launch, if it is neither in the .cu
@@ -95,7 +95,7 @@ def check_kernel(path, **options):
     assert report, f"\n{report}"
 
 
-def run(path, way, seeds, launch=None, timeout=300, saved=None):
+def run(path, way, seeds, launch=None, timeout=1800, saved=None):
     """One process: ([(seed, Finding)], events). saved: where it writes all accesses (in the way "trace")."""
     with tempfile.TemporaryDirectory() as folder:
         events_file = Path(folder) / "events"

@@ -40,12 +40,13 @@ class Child:
             os.environ["TINYCNN_CUDA_SEED"] = str(seed)
             self.seed = seed
             self.tell("seed", seed=seed)
+            self.launching = False
             self.arrays = {}  # id of a NumPy array: OnDevice
             self.session = description.Session(self.launch)
             try:
                 names = self.session.run(text, file)
             except Exception as error:
-                self.tell("error", type=type(error).__name__, message=str(error), file=str(file), line=_line(error, str(file)))
+                self.tell("error", type=type(error).__name__, message=str(error), file=str(file), line=_line(error, str(file)), launching=self.launching)
                 if not isinstance(error, (RuntimeError, description.Wrong)):
                     return  # another order of threads does not change it
                 continue
@@ -58,6 +59,7 @@ class Child:
 
     def launch(self, kernel, grid, block, arguments, options):
         """Run one kernel of the file on NumPy arrays."""
+        self.launching = True
         given = []
         for argument in arguments:
             if isinstance(argument, np.ndarray) and argument.dtype.kind != "V":
@@ -80,6 +82,7 @@ class Child:
         for array in given:
             if isinstance(array, OnDevice):
                 array.download()
+        self.launching = False
 
     @contextmanager
     def watch(self, library, kernel, grid, block, values):

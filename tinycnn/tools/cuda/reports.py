@@ -123,7 +123,7 @@ def _from_error(event, source):
         kinds = {"misaligned": ("cp.async",), "cannot be launched": ("no GPU can", "dynamic shared memory", "is not installed")}
         kind = next((kind for kind, words in kinds.items() if any(word in message for word in words)), "barrier" if places else "the kernel stopped")
         return Finding(kind, message, places or here)
-    if event["type"] in ("TypeError", "ValueError", "SourceError", "FileNotFoundError", "OverflowError"):
+    if event["launching"]:
         return Finding("wrong launch", message, here)
     return Finding("wrong description", f"{event['type']}: {message}", here)
 

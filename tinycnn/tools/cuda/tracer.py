@@ -88,7 +88,7 @@ class Trace:
         return table(self)
 
 
-def trace(path, launch=None, seed=0, timeout=300):
+def trace(path, launch=None, seed=0, timeout=1800):
     """Run the description of a .cu file (description.py) once, and count its accesses: a Trace. Raises RuntimeError with what is wrong if the kernels do not run."""
     path = Path(path)
     description.read(path, launch)
