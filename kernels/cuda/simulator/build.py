@@ -99,6 +99,6 @@ def environment(mode):
     libraries = [subprocess.run([compiler(), f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip() for name in MODES[mode][2]]
     options = {
         "asan": {"ASAN_OPTIONS": "detect_leaks=0 abort_on_error=1", "UBSAN_OPTIONS": "print_stacktrace=1 abort_on_error=1"},
-        "tsan": {"TSAN_OPTIONS": "halt_on_error=1 exitcode=66 history_size=7", "OPENBLAS_NUM_THREADS": "1"},
+        "tsan": {"TSAN_OPTIONS": "halt_on_error=1 exitcode=66 history_size=7", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
     }.get(mode, {})
     return {"TINYCNN_CUDA": "simulate", "TINYCNN_SIMULATOR": mode, **({"LD_PRELOAD": " ".join(libraries)} if libraries else {}), **options}
