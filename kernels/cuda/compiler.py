@@ -5,6 +5,7 @@ it takes are counted, on any machine. On a GPU the same files and flags are used
 """
 import ctypes
 import hashlib
+import os
 import re
 from functools import lru_cache
 from importlib.util import find_spec
@@ -28,16 +29,18 @@ class Resources(NamedTuple):
 
 @lru_cache
 def find():
-    """(NVRTC, include folders): from NVIDIA's wheels, else from the system."""
+    """(NVRTC, include folders): from NVIDIA's wheels, else from the system. A toolkit's headers stand behind those of the wheels, which may be without some of them."""
+    toolkit = Path(os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or "/usr/local/cuda") / "include"
+    toolkit = (str(toolkit),) if toolkit.is_dir() else ()
     spec = find_spec("nvidia")
     for folder in map(Path, spec.submodule_search_locations if spec else ()):
         libraries = sorted([*folder.glob("cu*/lib/libnvrtc.so.1[0-9]"), *folder.glob("cuda_nvrtc/lib/libnvrtc.so.1[0-9]")])
         if libraries:
             includes = [path for pattern in ("cu[0-9]*/include", "cuda_*/include") for path in sorted(folder.glob(pattern))]
-            return ctypes.CDLL(str(libraries[-1])), tuple(map(str, includes))
+            return ctypes.CDLL(str(libraries[-1])), (*map(str, includes), *toolkit)
     for name in ("libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12"):
         try:
-            return ctypes.CDLL(name), tuple(str(path) for path in map(Path, ("/usr/local/cuda/include",)) if path.is_dir())
+            return ctypes.CDLL(name), toolkit
         except OSError:
             continue
     raise RuntimeError("compiling CUDA kernels needs NVRTC, which is not installed: pip install 'tinycnn[cuda-compile]'")
