@@ -14,6 +14,7 @@ from tinycnn.kernels import OPERATIONS, backend
 os.environ.setdefault("TINYCNN_CUDA", "simulate")
 MISSING = os.environ["TINYCNN_CUDA"] == "simulate" and shutil.which(os.environ.get("CXX") or "g++") is None
 needs_simulator = pytest.mark.skipif(MISSING, reason="the CUDA simulator needs a C++ compiler (g++), and there is none")
+simulator_only = pytest.mark.skipif(os.environ["TINYCNN_CUDA"] != "simulate", reason="what the simulator and the stand-in do, and a GPU does not")
 CUDA = pytest.param("cuda", marks=needs_simulator)
 
 

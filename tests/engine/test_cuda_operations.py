@@ -3,7 +3,7 @@ import nn_cases
 import numpy as np
 import op_cases
 import pytest
-from cuda_device import needs_simulator
+from cuda_device import needs_simulator, simulator_only
 from tolerance import close
 
 import tinycnn
@@ -141,6 +141,7 @@ def test_a_target_that_is_no_class():
         assert np.isnan(nn.functional.cross_entropy(scores, target).item()) and np.isnan(nn.functional.nll_loss(scores, target).item())
 
 
+@simulator_only  # CuPy's arrays cannot be watched in this way
 def test_no_waiting_in_a_step(monkeypatch):
     """From the images to the updated weights nothing is read back. Kills: an operation that looks at its numbers on the host."""
     from tinycnn.kernels.cuda import array_module

@@ -21,13 +21,14 @@ SETS = ("alexnet", "googlenet", "resnet50", "vgg16")
 
 
 class Run:
-    """One run. tell: is given a line about what is happening; keep: a file that the results so far are written to again and again.
+    """One run. tell: is given a line about what is happening; keep: a file that the results so far are written to before each task, so that a run that is cut short
+    has given something.
 
     device: "cpu", or "cuda", where everything is done for each of `maths` ("fp32", "tf32") and threads are those that queue the work: one.
     """
 
     def __init__(self, plan=None, threads=(1,), rivals=(), tell=lambda text: None, keep=None, device="cpu", maths=("fp32",)):
-        self.plan, self.threads, self.rivals, self.tell, self.keep = plan or Plan(), threads, ("tinycnn", *rivals), tell, keep
+        self.plan, self.threads, self.rivals, self.say, self.keep = plan or Plan(), threads, ("tinycnn", *rivals), tell, keep
         self.places = [Place()] if device == "cpu" else [Place(device, math, self.plan.cache == "cold") for math in maths]
         tell("the machine's peaks")
         facts, peaks = {}, [peak(n) for n in threads] if device == "cpu" else None
@@ -44,8 +45,12 @@ class Run:
         self.results.contestants |= {contestant.name: contestant.details() for contestant in found}
         return found
 
+    def tell(self, text):
+        self.save()
+        self.say(text)
+
     def save(self):
-        if self.keep:
+        if self.keep and self.results.rows:
             with replacing(self.keep) as part:
                 part.write_text(self.results.to_json())
 
