@@ -50,6 +50,24 @@ def test_time_is_kept_for_the_last_step(tmp_path, monkeypatch):
     assert records[2]["why"] == "no time was left"
 
 
+@pytest.mark.parametrize("rows, ending, status, why", [
+    ([1.0, 2.0], "", "passed", ""),
+    ([1.0, None], "", "passed", "1 of 2 rows have a figure"),
+    ([None, None], "", "failed", "0 of 2 rows have a figure"),
+    (None, "", "failed", "0 of 0 rows have a figure"),
+    ([1.0], "import time; time.sleep(600)", "timed out", "after 5 s: it said nothing; 1 of 1 rows have a figure"),
+    ([1.0], "raise SystemExit(2)", "failed", "ended with 2: it said nothing"),
+])
+def test_a_step_is_judged_by_its_figures(tmp_path, rows, ending, status, why):
+    """Kills: a benchmark that measured nothing and counts as passed; one whose time was up, of which nobody is told that it left something."""
+    path = tmp_path / "figures.json"
+    text = json.dumps({"rows": [{"value": value, "refused": "" if value else "too noisy"} for value in rows or ()]})
+    write = "" if rows is None else f"open({str(path)!r}, 'w').write({text!r}); "
+    step = Step("measures", [sys.executable, "-c", write + ending, "--json", str(path)], 5)
+    record, = session.run([step], tmp_path, 3600, None, lambda text: None)
+    assert (record["status"], record["why"]) == (status, why)
+
+
 @pytest.mark.parametrize("minutes", [10, 30])
 def test_what_a_session_does(tmp_path, minutes):
     """Kills: a step whose command is not one, costly steps first, two steps that write the same file, limits that leave no time for most."""
