@@ -3,8 +3,9 @@
     python benchmarks/matmul.py                 on all threads: wall time
     python benchmarks/matmul.py --threads 1     on one: CPU time, which a busy machine disturbs little
 
-The rivals take turns in one process, with a pause so that none's idle threads spin into another's time. Medians and quartiles, over at least 5 and at most 60 rounds.
-Results go to benchmarks/results/matmul.json, under the number of threads.
+The rivals take turns in one process (tinycnn/bench/measure.py): a pause, so that none's idle threads spin into another's time, some calls to wake up, and the
+median of the calls after them. Medians and quartiles over the rounds; "speed" is NumPy's time over ours, round by round. Results go to
+benchmarks/results/matmul.json, under the number of threads.
 """
 import os
 
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from tinycnn.bench.measure import Plan, alternate, ratio
 from tinycnn.kernels import runtime
 from tinycnn.kernels.matmul import cpu
 
@@ -55,34 +57,19 @@ def rivals(a, b, threads):
     return candidates | {"torch": lambda: a_torch @ b_torch}
 
 
-def measure(functions, clock, seconds):
-    """{name: [seconds of each round]}. Each function runs twice in its turn and the second counts: the first wakes its threads."""
-    times = {name: [] for name in functions}
-    end = time.monotonic() + seconds
-    for turn in range(60):
-        for name, function in functions.items():
-            function()
-            start = clock()
-            function()
-            times[name].append(clock() - start)
-            time.sleep(0.03 if clock is time.perf_counter else 0)
-        if turn >= 4 and time.monotonic() > end:
-            break
-    return times
-
-
-def compare(shape, rng, threads, seconds):
+def compare(shape, rng, threads, plan):
     """The medians and quartiles of each rival on one shape, as a line of the results."""
     (M, K, N), a_transposed, b_transposed = shape
     functions = rivals(draw(rng, M, K, a_transposed), draw(rng, K, N, b_transposed), threads)
     answers = [np.asarray(function()) for function in functions.values()]
     assert all(np.allclose(answer, answers[0], rtol=1e-3, atol=1e-4 * K**0.5) for answer in answers)
-    times = measure(functions, time.thread_time if threads == 1 else time.perf_counter, seconds)
-    line = {"M, K, N": [M, K, N], "rounds": len(times["tinycnn"])}
-    for rival, values in times.items():
-        quartiles = np.quantile(np.array(values) * 1e3, [0.25, 0.5, 0.75]).round(6).tolist()
-        line[rival] = {"ms": quartiles, "gflops": round(2e-6 * M * N * K / quartiles[1], 2)}
-    return line
+    samples = alternate(functions, plan, clock=time.thread_time if threads == 1 else time.perf_counter)
+    line = {"M, K, N": [M, K, N], "rounds": plan.rounds}
+    for rival, sample in samples.items():
+        low, high = sample.quartiles
+        line[rival] = {"ms": [round(1e3 * seconds, 6) for seconds in (low, sample.median, high)], "gflops": round(2e-9 * M * N * K / sample.median, 2)}
+    speed, quartiles = ratio(samples["numpy"], samples["tinycnn"])
+    return line | {"speed": [round(value, 3) for value in (quartiles[0], speed, quartiles[1])]}
 
 
 def save(threads, results):
@@ -101,18 +88,20 @@ def save(threads, results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--threads", type=int, default=runtime.get_num_threads())
-    parser.add_argument("--seconds", type=float, default=4, help="for each shape")
+    parser.add_argument("--rounds", type=int, default=Plan.rounds, help="in each, every rival has its turn")
+    parser.add_argument("--seconds", type=float, default=0.1, help="of calls in each turn; one call at least")
     parser.add_argument("--only", default="", help="shapes whose name contains this")
     options = parser.parse_args()
     runtime.set_num_threads(options.threads)
+    plan = Plan(rounds=options.rounds, seconds=options.seconds, most_calls=2000)
     rng = np.random.default_rng(0)
     results = {}
     with threadpool_limits(options.threads, "blas"):
         for name, shape in SHAPES.items():
             if options.only in name:
-                results[name] = line = compare(shape, rng, options.threads, options.seconds)
+                results[name] = line = compare(shape, rng, options.threads, plan)
                 columns = [f"{rival} {line[rival]['ms'][1]:8.3f} ms {line[rival]['gflops']:6.1f} GFLOP/s" for rival in line if rival in ("tinycnn", "numpy", "torch")]
-                print(f"{name:40}" + "   ".join(columns) + f"   speed {line['numpy']['ms'][1] / line['tinycnn']['ms'][1]:.2f} of NumPy's", flush=True)
+                print(f"{name:40}" + "   ".join(columns) + f"   speed {line['speed'][1]:.2f} of NumPy's", flush=True)
     save(options.threads, results)
 
 

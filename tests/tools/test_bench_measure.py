@@ -71,6 +71,20 @@ def test_the_first_call_of_a_phase_is_not_counted():
     assert lab.run({"f": slow_after_pause}, Plan(rounds=3, seconds=0.25))["f"].rounds == [0.125] * 3
 
 
+def test_short_calls_are_repeated_until_the_machine_is_awake():
+    """After a pause everything is slow for a while. Kills: a single warm-up call, however short; a warm-up by the number of calls; its time not given up."""
+    lab = Laboratory()
+    awake = [0.0]
+
+    def slow_for_a_while():
+        awake[0] = lab.now + 0.0625 if lab.log and lab.log[-1] == "pause" else awake[0]
+        lab.log.append("f")
+        lab.now += 1 / 64 if lab.now < awake[0] else 1 / 256
+    assert lab.run({"f": slow_for_a_while}, Plan(rounds=3, seconds=0.125, warm_up=0.0625))["f"].rounds == [1 / 256] * 3
+    phases = "".join(lab.log).split("pause")[1:]
+    assert {len(calls) for calls in phases} == {4 + 32}  # a sixteenth of a second of slow calls, then an eighth of fast ones
+
+
 def test_one_slow_call_does_not_make_a_slow_phase():
     """Kills: the mean of the calls of a phase, or the slowest."""
     lab = Laboratory()

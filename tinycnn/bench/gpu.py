@@ -54,6 +54,10 @@ class GpuTimer:
         events[-1][1].synchronize()
         return [max(cuda.get_elapsed_time(before, after), 1e-6) / 1e3 for before, after in events]
 
+    def warm_up(self, function, seconds):
+        """One call: as many as can be queued in so many seconds might keep the device busy for much longer."""
+        function()
+
 
 def keep_busy(seconds):
     """Queue a kernel of one block that takes so long."""

@@ -1,10 +1,12 @@
 """Timing several functions against each other.
 
-    round 1   A: pause, a warm-up call, calls    B: pause, a warm-up call, calls    C ...
+    round 1   A: pause, warm-up, calls    B: pause, warm-up, calls    C ...
     round 2   B ...    C ...    A ...            nobody is always the first
 
 **Alternating**, because a machine changes: frequency, temperature, neighbours. What is compared was measured within seconds of each other, and ratios are taken
 round by round.  **A pause** before each phase, because the worker threads of the library that ran before may still be spinning, on the cores that the next one needs.
+**A warm-up** after it, of some calls if they are short: a core that slept so long is slow for its first milliseconds (on a virtual machine most of all), longer than
+a small product takes.
 **Medians**: of the calls of a phase, then over the rounds, with quartiles over the rounds. Their distance, relative to the median, is the spread: the noise.
 A figure whose spread is above a limit is refused, not printed as if it were one.  **Other processes**: where the system tells how much time they took, a phase that
 they disturbed is repeated, and the result says how often that happened.
@@ -31,6 +33,7 @@ class Plan:
     seconds: float = 0.2  # of calls in each phase; one call at least
     most_calls: int = 200  # in a phase
     pause: float = 0.03
+    warm_up: float = 0.03  # seconds of calls that do not count, before those that do; one call at least
     cache: str = "warm"  # or "cold"
     most_spread: float = 0.15  # of a figure that is not refused
     most_disturbed: float = 0.06  # of the machine's time that other processes may take during a phase
@@ -127,6 +130,13 @@ class Timer:
             times.append(self.clock() - start)
         return times
 
+    def warm_up(self, function, seconds):
+        """Call it until so many seconds have passed, once at least."""
+        start = self.clock()
+        function()
+        while self.clock() - start < seconds:
+            function()
+
 
 def timer_for(place, plan, back_to_back=True):
     """The Timer of a rivals.Place. back_to_back: on a GPU, leave out the time that it takes to queue calls."""
@@ -173,7 +183,7 @@ def phase(function, calls, plan, timer, sleep, others):
     for _ in range(ATTEMPTS):
         sleep(plan.pause)
         if calls > 1:  # a function that fills the whole phase warms itself up
-            function()
+            timer.warm_up(function, plan.warm_up)
         others.start()
         times = timer.times(function, calls)
         if others.share() <= plan.most_disturbed:
