@@ -1,7 +1,8 @@
 """The matrix product inside kernels that have packed all they need: C = A @ B or C += A @ B, serial, on flat arrays, with nothing decided at run time but sizes.
 
 Panels of B (as pack_b makes them) are the outer loop: a panel, K x 32, stays in the first-level cache while the rows of A pass by. Rows that are left over at the end
-are computed with the last one repeated (kernels/simd/places.py).
+are computed with the last one repeated (kernels/simd/places.py).  Winograd transforms into rows that this likes: with a power of two between the rows of C, a
+column of tiles competes for the same places in the cache (1024: 112 GFLOP/s, and 160 by block.py, whose outer loop are the rows).
 
 **Napkin.** Of a core's 176 GFLOP/s (Sapphire Rapids) it reaches 165 to 175 for K from 64 to 1000, if B begins on a cache line; 155 where a panel is larger than the
 first-level cache.

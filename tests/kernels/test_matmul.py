@@ -25,6 +25,7 @@ SHAPES = {
     "half a panel": ((13, 7), (7, 47)),
     "several blocks of k": ((5, 600), (600, 18)),
     "many parts": ((300, 30), (30, 400)),
+    "several blocks of columns": ((9, 20), (20, 1100)),  # 1100 = 352 + 352 + 396
     "a row": ((1, 70), (70, 50)),
     "a column": ((50, 70), (70, 1)),
     "no k": ((3, 0), (0, 4)),
@@ -48,6 +49,7 @@ def always_tiled(monkeypatch):
     """Products of every size by the tiled kernels, in many parts."""
     monkeypatch.setattr(cpu, "SMALL", 1)
     monkeypatch.setattr(cpu, "WORK", 1 << 12)
+    cpu._cuts.cache_clear()
 
 
 @pytest.mark.parametrize("case", SHAPES)
@@ -118,6 +120,27 @@ def test_one_thread_and_two_give_the_same_bits(always_tiled):
         results.append((cpu.matmul(a, b), cpu.linear(a[:2], b.T, None)))
     for one, many in zip(*results):
         np.testing.assert_array_equal(one, many)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_any_cut_gives_the_same_bits(dtype, always_tiled, monkeypatch):
+    """More parts than there are tiles among them. Kills: parts that overlap or leave a gap; a sum whose order depends on where its part begins."""
+    a, b = draw((2, 100, 300), dtype), draw((2, 300, 1100), dtype, 1)
+    answers = []
+    for cuts in ((1, 1), (1, 3), (3, 2), (20, 1), (1, 90)):
+        monkeypatch.setattr(cpu, "_cuts", lambda *sizes, cuts=cuts: cuts)
+        answers.append(cpu.matmul(a, b))
+    close(answers[0], reference.matmul(a, b), 300)
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer, answers[0])
+
+
+def test_every_thread_has_a_part_where_that_pays():
+    """Kills: rows and columns exchanged, parts without a whole tile while others are large, threads started for nothing, the batch not counted."""
+    #        M, N, K, matrices, threads: down, across
+    sizes = {(64, 50176, 576, 1, 2): (1, 2), (50176, 64, 576, 1, 2): (2, 1), (512, 196, 4608, 1, 2): (2, 1), (2048, 512, 1024, 1, 8): (2, 4),
+             (128, 129, 128, 1, 8): (1, 1), (256, 256, 256, 3, 2): (2, 1), (256, 256, 256, 4, 2): (1, 1), (16, 4096, 25088, 1, 6): (1, 6)}
+    assert {size: cpu._cuts(*size) for size in sizes} == sizes
 
 
 def test_long_sums_stay_accurate(always_tiled):
