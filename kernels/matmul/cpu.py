@@ -35,7 +35,7 @@ from .block import K_BLOCK, LINE, gemm_block, pack_b, packed_size
 
 SMALL = 1 << 20
 FEW_ROWS = 4
-COLUMNS = 512  # of B, at most or a few more, that a thread packs at once: K_BLOCK x 512 elements stay in the second-level cache
+COLUMNS = 512  # of B, at most, that a thread packs at once: K_BLOCK x 512 elements stay in the second-level cache
 WORK = 1 << 21  # products for which a thread is started: 25 us
 PACK, FETCH = 12, 2  # products in whose time an element of B is packed, and one of A fetched
 FIRST = np.zeros(1, np.int64)  # where the only matrix begins
@@ -137,7 +137,7 @@ def _cut(length, unit, i, parts):
 def _multiply_part(M, N, K, a, a0, a_row, a_col, b, b0, b_row, b_col, c, c0, c_row):
     """Some columns at a time, block by block of k: pack, multiply."""
     blocks = max(1, (N + COLUMNS - 1) // COLUMNS)
-    memory = np.empty(packed_size(min(K, K_BLOCK), _cut(N, 32, 1, blocks) + 32, b) + LINE, b.dtype)  # the first is as small as any
+    memory = np.empty(packed_size(min(K, K_BLOCK), min(N, COLUMNS), b) + LINE, b.dtype)
     packed = memory[-memory.ctypes.data % 64 // memory.itemsize:]  # vectors that cross from one cache line to the next cost double
     for block in range(blocks):
         n, end = _cut(N, 32, block, blocks), _cut(N, 32, block + 1, blocks)
