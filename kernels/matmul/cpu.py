@@ -9,13 +9,13 @@ fetches each element of A for c. With r = 512 packing is 2% of the block's 165 G
 half, and memory is the bound. Whole tiles are computed: 196 columns are 13 vectors of 16, of which 6% are nothing. Hence few parts, with many rows and columns each.
 
     GFLOP/s (tinycnn / NumPy's OpenBLAS)            one thread      two
-    VGG conv4, unfolded     (512, 4608, 784)        150 / 149       276 / 281
-    VGG conv5, unfolded     (512, 4608, 196)        136 / 135       261 / 266
-    square                  (1024, 1024, 1024)      156 / 149       297 / 287
-    fc6 of VGG, batch 16    (16, 25088, 4096)        63 /  38       124 /  73
-    fc1 of LeNet, batch 128 (128, 400, 120)         129 / 112       202 / 131
+    VGG conv4, unfolded     (512, 4608, 784)        148 / 145       290 / 278
+    VGG conv5, unfolded     (512, 4608, 196)        131 / 128       265 / 250
+    square                  (1024, 1024, 1024)      150 / 143       295 / 280
+    fc6 of VGG, batch 16    (16, 25088, 4096)        61 /  35       114 /  66
+    fc1 of LeNet, batch 128 (128, 400, 120)         125 / 109       184 / 127
 
-The last takes 60 us on two threads, of which 4 are spent before the kernel begins.
+The last takes 67 us on two threads, of which some 6 are spent before the kernel begins.
 
 Two kinds of product want something else:
 
