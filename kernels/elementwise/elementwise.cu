@@ -34,7 +34,7 @@ template <class T> __device__ __forceinline__ T floor_quotient(T a, T b) {
     bool rounds_up = r != 0 && (r < 0) != (b < 0);
     if (T(0.5) == 0) return b == 0 ? T(0) : T((a - r) / b - rounds_up);  // integers
     if (b == 0) return a / b;
-    T quotient = (a - r) / b - rounds_up, whole = T(floor(static_cast<double>(quotient)));
+    T quotient = (a - r) / b - rounds_up, whole = T(floor(static_cast<double>(quotient)));  // double: compiled for integers too, which floor does not take
     return quotient - whole > T(0.5) ? whole + 1 : whole;
 }
 __device__ __forceinline__ float power(float a, float b) { return powf(a, b); }

@@ -25,7 +25,7 @@ SHAPES = {
     "half a panel": ((13, 7), (7, 47)),
     "several blocks of k": ((5, 600), (600, 18)),
     "many parts": ((300, 30), (30, 400)),
-    "several blocks of columns": ((9, 20), (20, 1100)),  # 1100 = 352 + 352 + 396
+    "several blocks of columns": ((9, 20), (20, 1100)),  # 1100 = 352 + 384 + 364
     "a row": ((1, 70), (70, 50)),
     "a column": ((50, 70), (70, 1)),
     "no k": ((3, 0), (0, 4)),
