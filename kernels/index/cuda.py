@@ -1,9 +1,8 @@
 """Reading and writing at computed positions on the GPU (index.cu; see the reference). Integers, slices, None and ... make views, which need no kernel.
 
 Arrays of integers in an index are turned into positions, offsets in memory, by a kernel for each. A number out of range in an array of the host is an error, as in
-NumPy; one in an array of the device, which the host would have to wait for, reads NaN (integers: 0) and writes nothing
-(to gather and scatter_add a negative number is out of range, too). A boolean array of the device is waited for:
-nobody knows the shape of the result before.
+NumPy; one in an array of the device, which the host would have to wait for, reads NaN (integers: 0) and writes nothing.
+A boolean array of the device is waited for: nobody knows the shape of the result before.
 """
 from math import prod
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from ..cuda import array_module, blocks, contiguous, empty, launch, layout, stri
 from ..elementwise.cuda import cast, copy_
 
 SOURCE, BLOCK = "index/index.cu", 256
+THREADS = 1 << 17  # wanted of scatter_add: about half of what an H100 holds
 
 
 def take(x, index):
@@ -65,19 +65,21 @@ def gather(x, axis, index):
 def scatter_add(shape, axis, index, values):
     """Zeros of `shape` with values[..., j, ...] added at [..., index[..., j, ...], ...]: the adjoint of gather."""
     y = empty(shape, values.dtype)
-    launch(SOURCE, "scatter_add", blocks(y.size, BLOCK), BLOCK, contiguous(values), _int64(index), y, y.size, shape[axis], index.shape[axis], prod(shape[axis + 1:]),
-           T=values.dtype)
+    length, after = shape[axis], prod(shape[axis + 1:])
+    rows = prod(shape[:axis]) * after
+    part = max(1, rows * length // max(THREADS, rows))
+    n = rows * blocks(length, part)
+    launch(SOURCE, "scatter_add", blocks(n, BLOCK), BLOCK, contiguous(values), _int64(index), y, n, length, index.shape[axis], after, part, T=values.dtype)
     return y
 
 
 # ---- indices with arrays in them
 
 class Chosen(NamedTuple):
-    """What an index with arrays chooses: an element of `rest` (the axes that are not indexed by arrays) and, `positions` further on, the one of `indexed`."""
+    """What an index with arrays chooses: an element of `rest` (the axes that are not indexed by arrays) and, `positions` further on, the one that is indexed."""
 
     view: object  # x after the slices and None of the index
     rest: object
-    indexed: object
     positions: object  # int64, in elements
     axis: int  # of the result, at which the axes of `positions` stand
     shape: tuple  # of the result
@@ -100,12 +102,7 @@ def _chosen(x, index):
     positions = _positions([parts[number] for number in numbered], extents, strides)
     together = numbered == list(range(numbered[0], numbered[-1] + 1))
     axis = numbered[0] if together else 0
-    return Chosen(view, rest, _from_first(turned, len(others)), positions, axis, (*rest.shape[:axis], *positions.shape, *rest.shape[axis:]))
-
-
-def _from_first(turned, rest):
-    """The indexed axes, from the first element of the others on; nothing, if those have none."""
-    return turned[(0,) * rest] if turned.size else turned.reshape(-1)
+    return Chosen(view, rest, positions, axis, (*rest.shape[:axis], *positions.shape, *rest.shape[axis:]))
 
 
 def _complete(parts, ndim):
@@ -140,10 +137,12 @@ def _put(chosen, values, adds):
     values = array_module().broadcast_to(values, chosen.shape)
     axes = range(values.ndim)
     values = contiguous(values.transpose(*axes[first:first + count], *axes[:first], *axes[first + count:])).reshape(chosen.positions.size, *chosen.rest.shape)
-    rests, n = chosen.rest.size, chosen.rest.size * chosen.indexed.size
+    positions, n = chosen.positions, chosen.positions.size
     if values.size:
-        layouts = layout(chosen.rest.shape, values[0], chosen.rest), layout(chosen.indexed.shape, chosen.indexed)
-        launch(SOURCE, "put", blocks(n, BLOCK), BLOCK, *layouts, chosen.positions, values, strided(chosen.view), chosen.positions.size, rests, n, adds, T=values.dtype)
+        following, first = empty((n,), np.int32), empty((n,), bool)
+        launch(SOURCE, "chain", blocks(n, BLOCK), BLOCK, positions, following, first, n, T=values.dtype)
+        launch(SOURCE, "put", blocks(values.size, BLOCK), BLOCK, layout(chosen.rest.shape, values[0], chosen.rest), positions, following, first, values,
+               strided(chosen.view), chosen.rest.size, values.size, adds, T=values.dtype)
 
 
 def _is_array(part):

@@ -116,7 +116,11 @@ def plain_index(index, x):
 
 
 def gather(x, dim, index):
-    """out[i][j][k] = x[i][index[i][j][k]][k] for dim=1, and likewise for the others. Extents other than `dim` must agree."""
+    """out[i][j][k] = x[i][index[i][j][k]][k] for dim=1, and likewise for the others. Extents other than `dim` must agree. Negative numbers count from the end.
+
+    One out of range is an IndexError on the CPU. On a GPU, where to look would mean to wait for all that is queued, it gives NaN (of integers: 0), and so does
+    x[index].
+    """
     dim = one_dim("gather", dim, x.ndim)
     if index.ndim != x.ndim or any(n != m for i, (n, m) in enumerate(zip(index.shape, x.shape)) if i != dim):
         raise ValueError(f"gather: index of shape {index.shape} does not fit {x.shape}: all extents but that of dimension {dim} must agree")
@@ -124,7 +128,7 @@ def gather(x, dim, index):
 
 
 def scatter_add(x, dim, index, src):
-    """x + the values of src added at index along dim: the adjoint of gather."""
+    """x + the values of src added at index along dim: the adjoint of gather. A number out of range is an IndexError on the CPU; on a GPU it adds nothing."""
     dim = one_dim("scatter_add", dim, x.ndim)
     return x + ScatterAdd.apply(src, dim, index, x.shape)
 

@@ -75,7 +75,7 @@ def nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean")
     _check_scores("nll_loss", input, weight)
     x, target, restore = _batched("nll_loss", input, target, ignore_index)
     counted = target != ignore_index
-    classes = where(counted, target, 0)
+    classes = where(counted, where(target < 0, x.shape[1], target), 0)  # a wrong one that was not refused shall not count from the end
     losses = -x.gather(1, classes.unsqueeze(1)).squeeze(1)
     losses = losses if weight is None else losses * weight[classes]
     return restore(_reduced(where(counted, losses, 0.0), target, weight, ignore_index, reduction))
