@@ -10,7 +10,7 @@ a convolution of its own, with those taps' filters, which writes every stride-th
 
 `weight_grad` has a kernel of its own, whose sum runs over images and positions.
 """
-from math import gcd
+from math import gcd, inf
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from .sizes import sizes
 
 NAME = "implicit"
 THREADS = 256
+MOST_GROUPS = 65535  # a grid's second axis
 FLOAT = np.dtype(np.float32)
 
 
@@ -77,8 +78,10 @@ def products(form, n, chunk=4):
 
 
 def stages(form, n, geometry, dtype, kernels=None, tensor=""):
-    """One stage: all products of all tiles, used or not; each operand and the result once, filters in another order, and partial sums."""
+    """One stage: all products of all tiles, used or not; each operand and the result once, filters in another order, and partial sums. None for too many groups."""
     kernels = kernels or OWN
+    if n.G > MOST_GROUPS:
+        return None
     if 0 in n:
         return []
     M, N, K, G = products(form, n, kernels.chunk)
@@ -94,7 +97,8 @@ def stages(form, n, geometry, dtype, kernels=None, tensor=""):
 
 
 def cost(form, n, geometry, dtype):
-    return seconds(stages(form, n, geometry, dtype))
+    known = stages(form, n, geometry, dtype)
+    return inf if known is None else seconds(known)
 
 
 def scratch(form, n, geometry, dtype=FLOAT):

@@ -28,11 +28,11 @@ class OnTensorCores:
         self.kernels = implicit.Kernels("conv/tensor.cu", chunk, {64: 4 * chunk, 128: 4 * chunk}, "input", shared)
 
     def stages(self, form, n, geometry, dtype):
-        """As implicit.cu, and the conversion to float16. None for anything but float32."""
+        """As implicit.cu, and the conversion to float16. None for anything but float32, and for what implicit.cu cannot do."""
         if dtype != np.float32:
             return None
         products = implicit.stages(form, n, geometry, dtype, self.kernels, self.precision)
-        if self.dtype == dtype:
+        if self.dtype == dtype or products is None:
             return products
         read = {"forward": n.N * n.C * n.H * n.W, "input_grad": n.N * n.K * n.P * n.Q}.get(form, n.N * (n.C * n.H * n.W + n.K * n.P * n.Q))
         convert = Kernel("elementwise/elementwise.cu", "dense", {"A": dtype, "B": self.dtype, "C": self.dtype, "T": dtype, "Y": self.dtype, "FORMULA": "a"})

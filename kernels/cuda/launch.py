@@ -19,6 +19,7 @@ from .layout import LAYOUT
 INT32 = np.dtype(np.int32)
 INT64 = np.dtype(np.int64)
 SMALL = 1 << 30  # with fewer elements than this, 32 bits count them, and a stride of the whole grid beyond
+MOST_BLOCKS = (1 << 31) - 1, 65535, 65535  # of a grid, along x, y and z
 ALWAYS_ALLOWED = 48 << 10  # bytes of shared memory that a kernel gets without asking
 
 
@@ -79,8 +80,11 @@ def _extent(x):
 def _check_size(kernel, grid, block):
     if prod(block) > kernel.most_threads or prod(block) < 1:
         raise ValueError(f"{kernel.name}: a block of {block} has {prod(block)} threads; this kernel is compiled for 1 to {kernel.most_threads} (__launch_bounds__)")
-    if grid[0] >= 1 << 31 or grid[1] >= 1 << 16 or grid[2] >= 1 << 16 or block[2] > 64:
-        raise ValueError(f"{kernel.name}: grid {grid}, block {block}; a grid can be (2^31 - 1, 65535, 65535), a block 64 deep")
+    for axis, count, most in zip("xyz", grid, MOST_BLOCKS):
+        if count > most:
+            raise ValueError(f"{kernel.name}: the grid {grid} has {count} blocks along {axis}; a GPU allows {most}")
+    if block[2] > 64:
+        raise ValueError(f"{kernel.name}: the block {block} is {block[2]} threads deep; a GPU allows 64")
 
 
 # ---- arguments

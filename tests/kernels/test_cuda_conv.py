@@ -144,6 +144,20 @@ def test_indices_of_64_bits(monkeypatch):
         check(*draw("plain", np.float32), algorithm=algorithm)
 
 
+def test_more_groups_than_a_grid_has(monkeypatch):
+    """Kills: a launch that no GPU can do; an algorithm asked for that fails in the middle."""
+    many = (1, 65536, 1, 2), (65536, 1, 1, 2), Geometry(groups=65536)
+    for form in ("forward", "input_grad", "weight_grad"):
+        assert cuda_algorithms.choose(form, *many, np.dtype(np.float32)) is cuda_im2col
+        for algorithm in ("implicit", "implicit_fp16"):
+            with pytest.raises(ValueError, match=f"the algorithm '{algorithm}' cannot do the {form} of .*G=65536"):
+                cuda_algorithms.choose(form, *many, np.dtype(np.float32), algorithm)
+    cuda_algorithms._choose.cache_clear()
+    monkeypatch.setattr(cuda_implicit, "MOST_GROUPS", 4)
+    check(*draw("depthwise", np.float32))
+    cuda_algorithms._choose.cache_clear()
+
+
 def test_unfolding():
     """Kills: taps in another order; a copy that is not added; an edge that repeats."""
     x, window = np.arange(2 * 3 * 7 * 6, dtype=np.float32).reshape(2, 3, 7, 6), Window((3, 2), (2, 1), (1, 2), (1, 3))

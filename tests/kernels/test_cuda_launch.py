@@ -156,7 +156,7 @@ def test_elements_far_apart_are_counted_in_64_bits(xp):
 
 @pytest.mark.parametrize("options, kind, message", [
     (dict(block=33), ValueError, r"a block of \(33, 1, 1\) has 33 threads; this kernel is compiled for 1 to 32"),
-    (dict(grid=(1, 1 << 16)), ValueError, "65535"),
+    (dict(grid=(1, 1 << 16)), ValueError, r"scale: the grid \(1, 65536, 1\) has 65536 blocks along y; a GPU allows 65535"),
     (dict(grid=1.5), ValueError, "the grid is 1.5; it must be"),
     (dict(shared=300_000), ValueError, "300000 bytes of shared memory; this device has 232448"),
     (dict(kernel="scales"), ValueError, "has no kernel 'scales': there are scale, all_types"),
