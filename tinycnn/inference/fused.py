@@ -4,6 +4,8 @@ from collections import OrderedDict
 from copy import deepcopy
 
 from ..autograd import no_grad
+from ..device import DEVICES, Device
+from ..device import device as find_device
 from ..nn.module import Module
 from ..tensor import Tensor
 from ..tools.trace import Untraceable
@@ -25,6 +27,9 @@ def fuse(model, fallback=False):
     A plan is made when images of a shape come for the first time (the batch counts too); the plans of the last four shapes are kept. While one is made (some
     hundredths of a second) no other thread may compute; calls of the same fused module from several threads wait for each other.
 
+    It computes on the device of the images, wherever the model was. On a GPU BatchNorm is folded; ReLU and additions are kernels of their own, concatenations are copied,
+    and buffers are CuPy's.
+
     Results do not require gradients. Models whose Python code looks at numbers, and operations that are not known, raise a ValueError when the first images come;
     with fallback=True they run as they are instead.
     """
@@ -43,7 +48,7 @@ class Fused(Module):
         self.fallback = fallback
         self.unfusable = None  # why
         hidden = self.__dict__  # the copy is no part of this module: nobody should train it, or expect that plans see it change
-        hidden["model"] = deepcopy(model).eval()
+        hidden["model"] = deepcopy(model).eval().cpu()  # where it is traced
         hidden["plans"] = OrderedDict()  # (shape, dtype, name of the kernel table): Plan, the last used at the end
         hidden["lock"] = threading.Lock()
 
@@ -58,7 +63,7 @@ class Fused(Module):
                     raise
                 self.unfusable = str(error)
         with no_grad():
-            return self.model(x)
+            return self.model.to(x.device)(x)
 
     def _fused(self, x):
         key = x.array.shape, x.array.dtype.char, x.device.kernels.name
@@ -75,7 +80,7 @@ class Fused(Module):
 
     def _plan(self, x, key):
         try:
-            plan = self.plans[key] = Plan(self.model, x.shape, x.dtype, x.device.kernels)
+            plan = self.plans[key] = Plan(self.model, x.shape, x.dtype, x.device)
         except (ValueError, TypeError) as error:
             error.add_note(f"while fusing {type(self.model).__name__} for images of shape {x.shape}, {x.dtype}")
             raise
@@ -90,8 +95,13 @@ class Fused(Module):
         return super().train(False)
 
     def to(self, *args, **options):
-        """The weights are in the plans already."""
-        raise RuntimeError(f"fused {type(self.model).__name__}: convert the model that it was made from, and fuse it again")
+        """To another device: a plan is made where its images are, so there is nothing to move. Not to another dtype: the weights are in the plans already."""
+        wanted = [*args, *options.values()]
+        if not all(isinstance(place, (str, Device)) and place in DEVICES for place in wanted):
+            raise RuntimeError(f"fused {type(self.model).__name__}: convert the model that it was made from, and fuse it again")
+        for place in wanted:
+            find_device(place)  # an error, if there is no such device here
+        return self
 
     def __repr__(self):
         if self.unfusable is not None:

@@ -14,17 +14,18 @@ IN_PLACE = ("relu", "add")
 
 
 class Places:
-    """For each result whose memory it is in, and when that is free again."""
+    """For each result whose memory it is in, and when that is free again. planned: that there are buffers at all; else each result brings memory of its own."""
 
-    def __init__(self, steps, outputs):
-        self.steps, self.outputs = steps, outputs
+    def __init__(self, steps, outputs, planned=True):
+        self.steps, self.outputs, self.planned = steps, outputs, planned
         self.last = {name: i for i, step in enumerate(steps) for name in step.inputs} | dict.fromkeys(outputs, len(steps))  # the last reader of each
         self.root = {"image": "image"}  # name -> name of the result whose memory it is in
         self.members = {"image": ["image"]}  # the other way round
         self.slices = {}  # name of a convolution's result -> (name of the concatenation, its first channel there)
         self.overwritten = {}  # name of a result made in place -> position of the input that it overwrites
         self._share()
-        self._concatenate()
+        if planned:
+            self._concatenate()
 
     def alive(self, root):
         """The last step that reads any of the results in this memory."""
@@ -58,7 +59,7 @@ class Places:
         """[(name, step at which it begins, last step that needs it, bytes)] of all memory to be planned, in the order of their beginnings."""
         begins = {}
         for i, step in enumerate(self.steps):
-            if step.op == "conv":
+            if step.op == "conv" and self.planned:
                 name = self.slices[step.name][0] if step.name in self.slices else step.name
                 if self.alive(name) < len(self.steps):  # results of the network get new memory each time
                     begins.setdefault(name, i)

@@ -18,16 +18,19 @@ ALIGNMENT = 64  # bytes in a cache line
 class Plan:
     """steps: what is run. buffers: bytes that the results of convolutions take together. scores: how the results are given: a tensor, or a tuple of some type."""
 
-    def __init__(self, model, x_shape, dtype, kernels):
+    def __init__(self, model, x_shape, dtype, device):
         graph = trace(model, x_shape, dtype, AS_THEY_ARE)
         self.steps = rewritten(graph, x_shape)
         self.outputs, self.structure = graph.outputs, graph.structure
-        places = Places(self.steps, self.outputs)
+        for step in self.steps:
+            step.weights = {part: device.xp.asarray(array) for part, array in step.weights.items()}
+        own_pool = hasattr(device.xp, "get_default_memory_pool")  # an array module that has freed memory at hand needs no buffers planned
+        places = Places(self.steps, self.outputs, not own_pool)
         arrays, self.buffers = allocate(self.steps, places)
         self.x_shape, self.dtype = tuple(x_shape), np.dtype(dtype)
-        self._bind(places, arrays, kernels)
+        self._bind(places, arrays, device)
 
-    def _bind(self, places, arrays, kernels):
+    def _bind(self, places, arrays, device):
         """The functions, and whose result is whose argument."""
         arguments = {}  # name of a result -> [(list of arguments, position)] of those who read it
         self._run = []
@@ -35,7 +38,7 @@ class Plan:
             step.overwrites = places.overwritten.get(step.name)
             step.in_place = [k for k, name in enumerate(step.inputs) if places.slices.get(name, ("",))[0] == step.name]
             step.place = places.slices.get(step.name)
-            function = FUNCTIONS[step.op](step, kernels, arrays.get(step.name))
+            function = FUNCTIONS[step.op](step, device, arrays.get(step.name))
             given = [arrays.get(name) for name in step.inputs]
             brought = [k for k, array in enumerate(given) if array is None]
             for k in brought:

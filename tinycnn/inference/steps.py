@@ -1,4 +1,4 @@
-"""What a step runs: for each operation a function that is given the step, the kernel table and the place of the result, and returns the function of the inputs' arrays
+"""What a step runs: for each operation a function that is given the step, the device and the place of the result, and returns the function of the inputs' arrays
 that computes it. Everything that can be is worked out here, once: each of the sixty convolutions of GoogLeNet has a fifth of a millisecond in all.
 
 out: an array for the result, or None for memory of its own. The functions return the result.
@@ -6,18 +6,18 @@ out: an array for the result, or None for memory of its own. The functions retur
 import numpy as np
 
 from ..autograd import no_grad
-from ..kernels.conv.epilogue import Epilogue, finish
+from ..kernels.conv.epilogue import Epilogue
 from ..kernels.conv.geometry import Geometry
 from ..kernels.window import Window
 from ..tensor import Tensor
 
 
-def conv(step, kernels, out):
-    """With packed filters, and all of the epilogue; a kernel table without those (the reference) does the same one after the other."""
-    w, bias, geometry = step.weights["weight"], step.weights.get("bias"), Geometry(**step.options)
+def conv(step, device, out):
+    """With packed filters, and all of the epilogue; a kernel table without those (the reference, CUDA) does the same one after the other."""
+    kernels, w, bias, geometry = device.kernels, step.weights["weight"], step.weights.get("bias"), Geometry(**step.options)
     forward, relu = kernels.conv.forward, step.relu
     if not hasattr(kernels.conv, "pack"):
-        return lambda x, added=None: finish(forward(x, w, bias, geometry), Epilogue(relu, added, out))
+        return one_after_the_other(lambda x: forward(x, w, bias, geometry), relu, out, kernels)
     packed = kernels.conv.pack(w, step.input_shapes[0], geometry)
     step.algorithm = packed.algorithm
     if step.added:
@@ -26,65 +26,86 @@ def conv(step, kernels, out):
     return lambda x: forward(x, packed, bias, geometry, epilogue=epilogue)
 
 
-def linear(step, kernels, out):
+def one_after_the_other(convolution, relu, out, kernels):
+    """A convolution and its epilogue, in passes of their own over the result."""
+    add_, relu_ = kernels.elementwise.add_, kernels.activation.relu_
+
+    def run(x, added=None):
+        y = convolution(x)
+        if added is not None:
+            add_(y, added)
+        if relu:
+            relu_(y)
+        if out is None:
+            return y
+        out[...] = y
+        return out
+    return run
+
+
+def linear(step, device, out):
+    kernels = device.kernels
     w, bias, product, relu_ = step.weights["weight"], step.weights.get("bias"), kernels.matmul.linear, kernels.activation.relu_
     return (lambda x: relu_(product(x, w, bias))) if step.relu else lambda x: product(x, w, bias)
 
 
-def relu(step, kernels, out):
-    return kernels.activation.relu_ if step.overwrites is not None else kernels.activation.relu
+def relu(step, device, out):
+    activation = device.kernels.activation
+    return activation.relu_ if step.overwrites is not None else activation.relu
 
 
-def add(step, kernels, out):
+def add(step, device, out):
     """Over one of the two where nobody needs it any more."""
-    add_ = kernels.elementwise.add_
+    elementwise = device.kernels.elementwise
+    add_ = elementwise.add_
 
     def over(a, b):
         add_(a, b)
         return a
-    return {None: kernels.elementwise.add, 0: over, 1: lambda a, b: over(b, a)}[step.overwrites]
+    return {None: elementwise.add, 0: over, 1: lambda a, b: over(b, a)}[step.overwrites]
 
 
-def batch_norm(step, kernels, out):
+def batch_norm(step, device, out):
     """One that no convolution could take over."""
+    norm = device.kernels.norm
     weight, bias, mean, var, eps, relu = *map(step.weights.get, ("weight", "bias", "mean", "var")), step.options["eps"], step.relu
     if mean is None:  # it has no statistics but those of the batch
-        return lambda x: kernels.norm.batch_forward(x, weight, bias, eps, relu)[0]
-    return lambda x: kernels.norm.batch_inference(x, weight, bias, mean, var, eps, relu)
+        return lambda x: norm.batch_forward(x, weight, bias, eps, relu)[0]
+    return lambda x: norm.batch_inference(x, weight, bias, mean, var, eps, relu)
 
 
-def lrn(step, kernels, out):
-    forward, size, alpha, beta, k = kernels.lrn.forward, *map(step.options.get, ("size", "alpha", "beta", "k"))
+def lrn(step, device, out):
+    forward, size, alpha, beta, k = device.kernels.lrn.forward, *map(step.options.get, ("size", "alpha", "beta", "k"))
     return lambda x: forward(x, size, alpha, beta, k)[0]
 
 
-def max_pool(step, kernels, out):
-    window, values = Window(**step.options), kernels.pool.max_values
+def max_pool(step, device, out):
+    window, values = Window(**step.options), device.kernels.pool.max_values
     return lambda x: values(x, window)
 
 
-def avg_pool(step, kernels, out):
+def avg_pool(step, device, out):
     options = dict(step.options)
-    count_include_pad, forward = options.pop("count_include_pad"), kernels.pool.avg_forward
+    count_include_pad, forward = options.pop("count_include_pad"), device.kernels.pool.avg_forward
     window = Window(**options)
     return lambda x: forward(x, window, count_include_pad)
 
 
-def adaptive_avg_pool(step, kernels, out):
-    size, forward = step.options["output_size"], kernels.pool.adaptive_avg_forward
+def adaptive_avg_pool(step, device, out):
+    size, forward = step.options["output_size"], device.kernels.pool.adaptive_avg_forward
     return lambda x: forward(x, size)
 
 
-def flatten(step, kernels, out):
+def flatten(step, device, out):
     """A view where elements lie in the order of (C, H, W), such as those of 1x1 maps; else they are brought into it."""
     shape = step.shape
     return lambda x: x.reshape(shape)
 
 
-def cat(step, kernels, out):
+def cat(step, device, out):
     """What is not in its place already is copied there."""
     if out is None:
-        concatenate = kernels.elementwise.concatenate
+        concatenate = device.kernels.elementwise.concatenate
         return lambda *inputs: concatenate(inputs, 1)
     ends = np.cumsum([shape[1] for shape in step.input_shapes])
     copied = [(k, out[:, end - shape[1]:end]) for k, (end, shape) in enumerate(zip(ends, step.input_shapes)) if k not in step.in_place]
@@ -96,18 +117,19 @@ def cat(step, kernels, out):
     return run
 
 
-def as_it_is(step, kernels, out):
+def as_it_is(step, device, out):
     """An operation without a form of its own, called again as it was called in the trace."""
-    apply, arguments, positions = step.options["function"].apply, step.options["arguments"], step.options["results"]
+    apply, positions, overlap = step.options["function"].apply, step.options["results"], device.xp.may_share_memory
+    arguments = [x.to(device) if isinstance(x, Tensor) else x for x in step.options["arguments"]]
 
     def run(*inputs):
         given = list(arguments)
         for i, x in zip(positions, inputs):
-            given[i] = Tensor(x)
+            given[i] = Tensor(x, device)
         with no_grad():
             y = apply(*given)
         y = (y[0] if isinstance(y, tuple) else y).array
-        return y.copy() if any(np.may_share_memory(y, x) for x in inputs) else y  # a view of what will be overwritten
+        return y.copy() if any(overlap(y, x) for x in inputs) else y  # a view of what will be overwritten
     return run
 
 

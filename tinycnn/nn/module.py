@@ -246,6 +246,14 @@ class Module:
         """All parameters and buffers in float64 (integers stay)."""
         return self.to(float64)
 
+    def cuda(self):
+        """All parameters and buffers on the GPU (or its simulation)."""
+        return self.to("cuda")
+
+    def cpu(self):
+        """All parameters and buffers on the CPU."""
+        return self.to("cpu")
+
     # ---- saving and loading
 
     def state_dict(self, *, prefix="", keep_vars=False):

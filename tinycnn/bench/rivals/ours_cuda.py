@@ -50,9 +50,6 @@ class OursOnGpu(OnGpu, Ours):
     def layer(self, model, graph, x, dy):
         return in_turn(lambda: super(OursOnGpu, self).layer(model, graph, x, dy), (x, dy), self.place.cold)
 
-    def ready(self, model):
-        return model.to(self.place.device).eval()  # networks are not fused here
-
     def array(self, result):
         return result.get() if isinstance(result, array_module().ndarray) else super(OnGpu, self).array(result)
 
