@@ -13,7 +13,7 @@ from fake_cudnn import FakeCudnn
 
 import tinycnn
 from tinycnn import nn
-from tinycnn.bench import networks, truth
+from tinycnn.bench import networks, operations, truth
 from tinycnn.bench.graph import trace
 from tinycnn.bench.layers import FORMS, Layer
 from tinycnn.bench.rivals import Place, Unsupported, cudnn_library
@@ -147,6 +147,18 @@ def test_cudnns_dropout_and_softmax(fake):
 
 
 @needs_simulator
+@pytest.mark.parametrize("name, size", [("relu", (1025,)), ("relu_backward", (1025,)), ("softmax", (3, 5)), ("softmax_backward", (3, 5))])
+def test_cudnns_operations(fake, name, size):
+    """Kills: y and dy exchanged, a softmax over the rows, a descriptor of another shape."""
+    fake()
+    arrays, rival = operations.OPERATIONS[name].draw(np.random.default_rng(0), *size), rival_of()
+    assert operations.check(rival, rival.operation(name, arrays), operations.exact(name, arrays)) < 1e-6
+    with pytest.raises(Unsupported, match="cuDNN has no adam"):
+        rival.operation("adam", arrays)
+    assert rival.settings_of("operation") == ("nchw",) and len(rival.settings_of("conv")) == 2
+
+
+@needs_simulator
 @pytest.mark.parametrize("module, x_shape, message", [
     (nn.MaxPool2d(3, 2, ceil_mode=True), (2, 3, 8, 8), "rounds up"), (nn.LocalResponseNorm(4), (2, 6, 3, 3), "even size"),
     (nn.MaxPool2d(2, dilation=2), (2, 3, 8, 8), "dilated"), (nn.Linear(3, 2), (2, 3), "no linear")])
@@ -218,6 +230,20 @@ def test_cublas_linear_layers(monkeypatch, bias, math):
     assert fake.mode == {"fp32": 0, "tf32": 3}[math] and rival.details()["version"] == 130000
     with pytest.raises(Unsupported, match="no relu"):
         rival.inference(None, trace(nn.Sequential(nn.ReLU()).eval(), x.shape), x)
+
+
+@needs_simulator
+@pytest.mark.parametrize("math", ["fp32", "tf32"])
+def test_cublas_products(monkeypatch, math):
+    """Kills: M for N, a transposed factor, TF32 where it was not asked for."""
+    from tinycnn.bench.rivals import cublas
+    fake = FakeCublas()
+    monkeypatch.setattr(cublas, "library", lambda: (fake, 0))
+    rival, arrays = cublas.CuBLAS("default", 1, Place("cuda", math, True)), operations.OPERATIONS["matmul"].draw(np.random.default_rng(0), 4, 6, 9)
+    assert operations.check(rival, rival.operation("matmul", arrays), operations.exact("matmul", arrays)) < 1e-6
+    assert fake.mode == {"fp32": 0, "tf32": 3}[math]
+    with pytest.raises(Unsupported, match="cuBLAS has no softmax"):
+        rival.operation("softmax", arrays)
 
 
 # ---- what is declared, against NVIDIA's headers

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from cuda_device import needs_simulator
 
-from tinycnn.bench import gpu, run, validate
+from tinycnn.bench import gpu, operations, run, validate
 from tinycnn.bench.layers import Layer
 from tinycnn.bench.results import Results
 from tinycnn.bench.rivals import Place, contestants, everybody
@@ -185,6 +185,77 @@ def test_what_cannot_be_combined(layer):
     assert "needs --device cuda" in str(bench("conv", layer, "--kernel", BYOK / "direct.cu:direct").exception)
     assert "unknown rival 'onnxruntime' on cuda: there are pytorch, cudnn" in str(bench("conv", layer, *QUICKLY, "--rivals", "onnxruntime").exception)
     assert set(everybody("cuda")) == {"pytorch", "cudnn", "cudnn_graph", "cublas"} and "cudnn" not in everybody("cpu")
+
+
+SMALL = {"matmul": "9x20x30", "softmax": "3x10", "softmax_backward": "3x10", "cross_entropy": "3x10",
+         **dict.fromkeys(("relu", "relu_backward", "add", "sgd", "adam"), "1025")}
+
+
+def test_operations(tmp_path, monkeypatch):
+    """Kills: an operation that is not measured, FLOPs or bytes of another, a rival without a reason; optimisers whose answer wanders from step to step."""
+    monkeypatch.setattr(gpu, "peaks", lambda: PEAKS)
+    both, kept = ("--math", "fp32", "--math", "tf32"), ("--json", tmp_path / "r.json")
+    done = bench("operations", *map("=".join, SMALL.items()), *QUICKLY, "--rivals", "standin,cudnn,cublas", *both, *kept)
+    assert done.exit_code == 0, done.output
+    results = Results.from_json((tmp_path / "r.json").read_text())
+    rows = {(row.what, row.contestant, row.math): row for row in results.rows}
+    assert {key for key, row in rows.items() if row.counts} == {(name, who, math) for name in SMALL for who in ("tinycnn", "standin") for math in ("fp32", "tf32")} - {
+        ("matmul", "tinycnn", "tf32")}
+    assert all(row.ratio > 0 for (name, who, math), row in rows.items() if who == "standin" and (name, math) != ("matmul", "tf32"))
+    assert results.skipped["tinycnn on matmul 9x20x30"] == "our matrix product rounds no factors" and set(results.skipped) >= {"cudnn", "cublas"}
+    found = {name: (rows[name, "tinycnn", "fp32"].flops, rows[name, "tinycnn", "fp32"].bytes) for name in SMALL if name != "matmul"}
+    assert found == {"softmax": (0, 240), "softmax_backward": (0, 360), "cross_entropy": (0, 240), "relu": (0, 8200), "relu_backward": (0, 12300), "add": (0, 12300),
+                     "sgd": (0, 20500), "adam": (0, 28700)}
+    product = rows["matmul", "tinycnn", "fp32"]
+    assert (product.flops, product.bytes) == (2 * 9 * 20 * 30, 4 * (9 * 30 + 30 * 20 + 9 * 20)) and "20x30, matmul, batch 1, on the GPU, fp32" in done.output
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_operations_are_checked(name, monkeypatch):
+    """Kills: a result that nobody compares, of several the first alone; what stays the same after a hundred steps."""
+    size = tuple(map(int, SMALL[name].split("x")))
+    operation = operations.OPERATIONS[name]
+    arrays = operation.draw(np.random.default_rng(0), *size)
+    expected = operations.exact(name, arrays)
+    ours, = contestants(["tinycnn"], "operation", 1, Place("cuda", "fp32", False))[0]
+    run = ours.operation(name, arrays)
+    assert operations.check(ours, run, expected) < allowed(operation.length(*size))
+    for _ in range(100):
+        results = run()
+    assert operations.check(ours, run, expected) < allowed(operation.length(*size)) and len(results) == len(expected)
+    for number in range(len(expected)):
+        wrong = [answer + (i == number) for i, answer in enumerate(expected)]
+        assert operations.check(ours, run, wrong) > 0.01
+
+
+@pytest.mark.parametrize("asked, message", [
+    (["matmull"], "unknown operation 'matmull'; did you mean 'matmul'?"), (["matmul=3x4"], "the size of matmul is '3x4'; it must be MxNxK, numbers from 1 on, such as"),
+    (["add=0"], "the size of add is '0'"), (["add="], "the size of add is ''"), (["softmax=3x-4"], "the size of softmax is '3x-4'"),
+    (["--batch", 3], "bench operations has no --batch"), (["--device", "cpu"], "bench operations is about a GPU")])
+def test_what_operations_can_be_asked_for(asked, message):
+    """Kills: a size that is taken for another, options that are taken and mean nothing."""
+    done = bench("operations", *QUICKLY, *asked)
+    assert done.exit_code and message in " ".join(done.output.split())
+
+
+def test_all_operations_unless_told_otherwise():
+    assert {name for name, _ in operations.chosen(())} == set(operations.OPERATIONS) == set(SMALL)
+    assert operations.chosen(["add=7", "relu"]) == [("add", (7,)), ("relu", operations.OPERATIONS["relu"].sizes[0])]
+
+
+@pytest.mark.torch
+def test_pytorchs_operations(monkeypatch):
+    """On the CPU, since there is no GPU. Kills: arguments exchanged, an optimiser whose state is not the one that it was given."""
+    torch = pytest.importorskip("torch")
+    from tinycnn.bench.rivals.pytorch_cuda import PyTorchOnGpu
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    rival = PyTorchOnGpu("nchw", 1, Place("cpu", "fp32", False))
+    for name, size in SMALL.items():
+        arrays = operations.OPERATIONS[name].draw(np.random.default_rng(0), *map(int, size.split("x")))
+        expected, run = operations.exact(name, arrays), rival.operation(name, arrays)
+        for _ in range(3):
+            assert operations.check(rival, run, expected) < 1e-5, name
 
 
 # ---- kernels that somebody brings

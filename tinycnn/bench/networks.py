@@ -100,7 +100,7 @@ def measure_task(template, runs, expected, check, limit, plan, results, flops, m
         if not row.refused:
             right[name] = contestant, run
     samples = alternate({name: run for name, (_, run) in right.items()}, plan, {name: contestant.running for name, (contestant, _) in right.items()},
-                        timer=timer_for(place, plan, back_to_back=template.level == "layer"))
+                        timer=timer_for(place, plan, back_to_back=template.level in ("layer", "operation")))
     clocks = clocks_of(place)
     for name, (contestant, run) in right.items():
         row = timed(rows[name], samples[name], results.peak(row.threads, place.math), plan, flops, moved, least)

@@ -19,8 +19,8 @@ def table(results, markdown=False):
 
 
 def title(level, group):
-    return {"conv": f"Convolutions of {group}", "layer": f"Layers of {group}", "inference": f"Inference, {group}", "training": f"A step of training, {group}",
-            "memory": f"Memory, {group}", "startup": f"Start-up, {group}"}[level]
+    return {"conv": f"Convolutions of {group}", "operation": "Operations", "layer": f"Layers of {group}", "inference": f"Inference, {group}",
+            "training": f"A step of training, {group}", "memory": f"Memory, {group}", "startup": f"Start-up, {group}"}[level]
 
 
 def heading(results):

@@ -12,7 +12,7 @@ SCHEMA = 1
 class Row:
     """One contestant at one task."""
 
-    level: str  # conv, layer, inference, training, memory, startup
+    level: str  # conv, operation, layer, inference, training, memory, startup
     group: str  # the set of layers, or the network
     case: str  # the layer, or again the network
     what: str  # forward, input_grad, weight_grad, inference, training, ...

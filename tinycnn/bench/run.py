@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from ..train.files import replacing
-from . import kernels, layers, networks, processes, validate
+from . import kernels, layers, networks, operations, processes, validate
 from .machine import environment, peak
 from .measure import Plan
 from .results import Results
@@ -70,6 +70,14 @@ class Run:
                     self.save()
                     if chosen[0].published_N:
                         break  # their batch is their own
+
+    def operations(self, chosen):
+        """chosen: [(name, size)] of operations.OPERATIONS."""
+        for place, threads in product(self.places, self.threads):
+            everybody = self.contestants("operation", threads, place)
+            for name, size in chosen:
+                operations.measure_operation(everybody, name, size, self.results, self.plan, threads, self.tell)
+                self.save()
 
     def networks(self, level, names, batches, options=None, sizes=(None,)):
         """level: "inference" or "training" of whole networks, "layer", "memory" or "startup"."""

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 RESERVED = 60  # seconds for tables and plots
 LEAST = 5  # seconds: a step with less is not begun
 TINY = {"layers": [{"name": "3x3", "N": 2, "C": 3, "H": 6, "W": 5, "K": 4, "R": 3, "S": 3, "bias": True}]}
+SMALL = ("matmul=9x20x30", "softmax=3x10", "softmax_backward=3x10", "cross_entropy=3x10", "relu=1025", "relu_backward=1025", "add=1025", "sgd=1025", "adam=1025")
 
 
 class Step(NamedTuple):
@@ -42,7 +43,8 @@ def steps(out, minutes, rehearse=False):
     python, more = sys.executable, minutes >= 30
 
     def bench(name, seconds, level, *what):
-        tiny = [out / "tiny.json", "--rivals", "standin"] if level == "conv" else ["lenet5", "--rivals", "none", "--batch", "1"]
+        beside = ("--rivals", "standin")
+        tiny = {"conv": (out / "tiny.json", *beside), "operations": (*SMALL, *beside)}.get(level, ("lenet5", "--rivals", "none", "--batch", "1"))
         what = (*tiny, "--rounds", "2", "--seconds", "0", "--most-spread", "1000") if rehearse else what
         return Step(name, [python, "-m", "tinycnn.cli", "bench", level, *map(str, what), "--device", "cuda", "--json", str(out / f"{name}.json")], seconds)
 
@@ -63,6 +65,7 @@ def steps(out, minutes, rehearse=False):
         bench("conv-one", 120, "conv", "resnet50", "--layer", "layer2.0.conv2", *quick),
         tests("kernels", 240 if more else 120, "tests/kernels", "-k", "cuda"),
         bench("conv-resnet50", 500 if more else 180, "conv", "resnet50", *batch, *(full if more else quick), *fewer),
+        bench("operations", 120 if more else 60, "operations", *quick),
         bench("inference", 180 if more else 90, "inference", "resnet50", "--batch", 1, "--batch", 16, *quick),
         bench("training", 240 if more else 150, "training", "resnet50", "--batch", 16, *quick),
         bench("layers-alexnet", 120 if more else 60, "layer", "alexnet", "--batch", 16, *quick),

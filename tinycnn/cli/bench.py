@@ -21,6 +21,7 @@ def bench():
     tinycnn bench inference --batch 1 --batch 16  whole networks
     tinycnn bench training vgg16                  a step of training
     tinycnn bench conv --device cuda              on a GPU, against cuDNN; docs/gpu.md
+    tinycnn bench operations --device cuda        matrix products, softmax, optimisers, ... on a GPU
     tinycnn bench machine                         what this machine can do, and who is here
     tinycnn bench show results.json --plot plots  a run, once more
     """
@@ -103,6 +104,32 @@ def conv(sets, kernel, simulate_first, forms, algorithms, only, listing, **how):
             raise click.ClickException(f"{kernel} is not right yet: nothing was timed")
     going = _begin(how)
     going.conv(sets, _batches(how, (16,) if how["device"] == "cpu" else (64,)), forms or FORMS, kernel, algorithms, only)
+    _finish(going.results, how)
+
+
+@bench.command()
+@click.argument("asked", nargs=-1, metavar="[NAME[=SIZE]]...")
+@common
+def operations(asked, **how):
+    """Matrix products, and what memory is the bound of, one at a time, on a GPU: matmul, softmax, softmax_backward, cross_entropy, relu, relu_backward, add, sgd, adam.
+
+    All of them in their usual sizes, or those that you name, perhaps in a size of your own: matmul=MxNxK, softmax=NxC, relu=N (elements), sgd=N (parameters).
+    Rivals: cuBLAS (matmul), cuDNN (softmax, relu), PyTorch (all).
+
+    \b
+    tinycnn bench operations matmul=512x512x512 softmax=64x10 --device cuda
+    """
+    from ..bench.operations import chosen
+    if how["device"] == "cpu":
+        raise click.UsageError("bench operations is about a GPU: give --device cuda (benchmarks/matmul.py measures matrix products on the CPU)")
+    if how["batch"]:
+        raise click.UsageError("bench operations has no --batch: sizes are given as softmax=128x1000")
+    try:
+        wanted = chosen(asked)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    going = _begin(how)
+    going.operations(wanted)
     _finish(going.results, how)
 
 

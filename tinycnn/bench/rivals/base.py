@@ -28,7 +28,7 @@ class Contestant:
 
     library = ""  # its name in the table
     package = ""  # whose version counts
-    levels = ()  # of "conv", "layer", "inference", "training"; who does networks does layers too
+    levels = ()  # of "conv", "operation", "layer", "inference", "training"; who does networks does layers too
     settings = {"default": ""}  # name: what it means
 
     def __init__(self, setting, threads, place=Place()):  # noqa: B008  it cannot be changed
@@ -59,6 +59,10 @@ class Contestant:
     def conv(self, layer, x, w, bias, dy):
         """{form: function} for the forms that it can do, of the arrays x, w, bias (or None) and dy of a layers.Layer."""
         raise Unsupported("no convolution")
+
+    def operation(self, name, arrays):
+        """A function that gives the tuple of results of one of operations.OPERATIONS for these arrays."""
+        raise Unsupported(f"no {name}")
 
     def inference(self, model, graph, x):
         """A function that gives the scores of the images x. model: ours; graph: what it does (graph.Graph)."""

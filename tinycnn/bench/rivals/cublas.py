@@ -1,4 +1,4 @@
-"""cuBLAS through CuPy, for linear layers: forward is one matrix product, backward two; the bias and its gradient are products with a row of ones.
+"""cuBLAS through CuPy, for matrix products and linear layers: forward is one matrix product, backward two; the bias and its gradient are products with a row of ones.
 
 NumPy's arrays are row by row and cuBLAS's column by column, so what is (M, K) here is its transpose (K, M) there, and C = A B is asked for as C^T = B^T A^T.
 "fp32" is cuBLAS's default, which rounds nothing on the way in.
@@ -17,7 +17,7 @@ NUMBERS = {value: c_float(value) for value in (0.0, 1.0)}  # alpha and beta lie 
 
 
 class CuBLAS(OnGpu):
-    library, package, levels = "cublas", "nvidia-cublas", ("layer",)
+    library, package, levels = "cublas", "nvidia-cublas", ("operation", "layer")
     settings = {"default": "sgemm through CuPy"}
 
     def __init__(self, *how):
@@ -33,6 +33,18 @@ class CuBLAS(OnGpu):
         one, beta = addressof(NUMBERS[1.0]), addressof(NUMBERS[1.0 if add else 0.0])
         self.cublas.sgemm(self.handle, T if b_transposed else N, T if a_transposed else N, columns, rows, length, one, b.data.ptr, b.shape[1], a.data.ptr, a.shape[1],
                           beta, c.data.ptr, columns)
+
+    def operation(self, name, arrays):
+        if name != "matmul":
+            raise Unsupported(f"cuBLAS has no {name}, only matrix products")
+        following, shape = self.inputs(*arrays), (len(arrays[0]), arrays[1].shape[1])
+        self.cublas.setMathMode(self.handle, MATH[self.place.math])
+
+        def run():
+            (a, b), c = following(), array_module().empty(shape, np.float32)
+            self.product(a, b, c)
+            return c,
+        return run
 
     def linear(self, graph, x, *dy):
         """(what inputs come next, w, bias or None, a column of ones as long as the batch)"""

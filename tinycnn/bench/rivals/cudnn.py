@@ -14,7 +14,7 @@ from ..gpu import GpuTimer
 from ..layers import Layer
 from ..validate import allowed, error
 from .base import Unsupported
-from .cudnn_layers import LAYERS
+from .cudnn_layers import LAYERS, operation
 from .cudnn_library import ALGORITHMS, NCHW, NHWC, ONE, ZERO, Cudnn
 from .on_gpu import OnGpu, channels_last
 
@@ -30,7 +30,7 @@ def cudnn():
 
 
 class CuDNN(OnGpu):
-    library, package, levels = "cudnn", "nvidia-cudnn-cu13", ("conv", "layer")
+    library, package, levels = "cudnn", "nvidia-cudnn-cu13", ("conv", "operation", "layer")
     settings = {"nchw": "classic interface, fastest algorithm, contiguous", "nhwc": "classic interface, fastest algorithm, channels-last"}
 
     def __init__(self, *how):
@@ -39,6 +39,10 @@ class CuDNN(OnGpu):
 
     def details(self):
         return {**super().details(), "version": self.cudnn.version, "workspace": WORKSPACE, "math": self.place.math}
+
+    @classmethod
+    def settings_of(cls, level):
+        return ("nchw",) if level == "operation" else super().settings_of(level)  # their arrays have no layout
 
     # ---- arrays in this layout
 
@@ -67,6 +71,9 @@ class CuDNN(OnGpu):
         return convolutions(self, layer, x, w, bias, dy)
 
     # ---- layers
+
+    def operation(self, name, arrays):
+        return operation(self, name, arrays)
 
     def inference(self, model, graph, x):
         node = only_node(graph)

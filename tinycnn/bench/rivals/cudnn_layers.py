@@ -136,4 +136,23 @@ def batch_norm(self, graph, node, x, dy):
     return train
 
 
+def operation(self, name, arrays):
+    """Of operations.OPERATIONS those that cuDNN has; the arrays are x, or dy and y."""
+    call, how, shape = self.cudnn.call, self.cudnn.activation("ACTIVATION_RELU"), arrays[0].shape
+    lie = self.tensor(shape if len(shape) > 1 else (1, *shape))
+    calls = {"relu": lambda x, y: call("ActivationForward", how, ONE, lie, x, ZERO, lie, y),
+             "relu_backward": lambda dy, y, dx: call("ActivationBackward", how, ONE, lie, y, lie, dy, lie, y, ZERO, lie, dx),  # where x is asked for, y has its signs
+             "softmax": lambda x, y: call("SoftmaxForward", *SOFTMAX, ONE, lie, x, ZERO, lie, y),
+             "softmax_backward": lambda dy, y, dx: call("SoftmaxBackward", *SOFTMAX, ONE, lie, y, lie, dy, ZERO, lie, dx)}
+    if name not in calls:
+        raise Unsupported(f"cuDNN has no {name}")
+    following, compute = self.inputs(*arrays), calls[name]
+
+    def run():
+        result = self.empty(shape)
+        compute(*map(at, following()), at(result))
+        return result,
+    return run
+
+
 LAYERS = {"relu": relu, "max_pool": max_pool, "avg_pool": avg_pool, "lrn": lrn, "softmax": softmax, "dropout": dropout, "batch_norm": batch_norm}

@@ -6,12 +6,14 @@ from ...kernels.conv.cuda_algorithms import ALGORITHMS, algorithm_module
 from ...kernels.conv.sizes import sizes
 from ...kernels.cuda import array_module
 from ..gpu import in_turn
+from ..operations import OPERATIONS
 from .base import Unsupported
 from .on_gpu import OnGpu, channels_last
 from .ours import Ours
 
 
 class OursOnGpu(OnGpu, Ours):
+    levels = (*Ours.levels, "operation")
     settings = {"default": "what a user gets", "channels_last": "images lie channels-last",
                 **{name: f"convolution by the algorithm {name!r}" for name in ALGORITHMS}}
 
@@ -43,6 +45,12 @@ class OursOnGpu(OnGpu, Ours):
         costs = {name: algorithm_module(name).cost(form, n, layer.geometry, dtype) for name in names}
         able = [name for name, cost in costs.items() if cost < inf]
         return min(able, key=costs.get) if able else "none"
+
+    def operation(self, name, arrays):
+        if name == "matmul" and self.place.math == "tf32":
+            raise Unsupported("our matrix product rounds no factors")
+        compute, following, kernels = OPERATIONS[name].compute, self.inputs(*arrays), backend("cuda")
+        return lambda: compute(kernels, *following())
 
     def inference(self, model, graph, x):
         return in_turn(lambda: super(OursOnGpu, self).inference(model, graph, x), (x,), self.place.cold)

@@ -3,12 +3,16 @@ from contextlib import contextmanager
 from itertools import cycle
 
 import torch
+from torch.nn import functional as F
 
 from ..gpu import copies, in_turn
+from ..operations import BETAS, DECAY, EPS, MOMENTUM, STEP
 from .pytorch import PyTorch
 
 
 class PyTorchOnGpu(PyTorch):
+    levels = (*PyTorch.levels, "operation")
+
     def __init__(self, *how):
         super().__init__(*how)
         if not torch.cuda.is_available():
@@ -33,11 +37,18 @@ class PyTorchOnGpu(PyTorch):
             for (owner, name, _), value in zip(flags, before):
                 setattr(owner, name, value)
 
+    @classmethod
+    def settings_of(cls, level):
+        return ("nchw",) if level == "operation" else super().settings_of(level)  # their arrays have no layout
+
     # What is measured by itself gets other copies of its inputs each time (gpu.py), as everybody's does.
 
     def conv(self, layer, x, w, bias, dy):
         several = [super(PyTorchOnGpu, self).conv(layer, x, w, bias, dy) for _ in range(copies((x, w, dy), self.place.cold))]
         return {form: in_order([functions[form] for functions in several]) for form in several[0]}
+
+    def operation(self, name, arrays):
+        return in_turn(lambda: OPERATIONS[name](*map(self.placed, arrays)), arrays, self.place.cold)
 
     def inference(self, model, graph, x):
         if len(graph.nodes) > 1 or self.setting == "compiled":  # a network, whose weights and results are larger than any cache; and nobody compiles a layer many times
@@ -46,6 +57,50 @@ class PyTorchOnGpu(PyTorch):
 
     def layer(self, model, graph, x, dy):
         return in_turn(lambda: super(PyTorchOnGpu, self).layer(model, graph, x, dy), (x, dy), self.place.cold)
+
+
+# ---- operations.OPERATIONS: from arrays, a function that gives the tuple of results
+
+def cross_entropy(scores, target, dlosses):
+    scores.requires_grad_()
+
+    def run():
+        losses = F.cross_entropy(scores, target, reduction="none")
+        return losses, *torch.autograd.grad(losses, scores, dlosses)
+    return run
+
+
+def optimizer(kind, param, grad, state, **options):
+    """A step of torch.optim's fused kernels, with a state that is there already."""
+    param.grad = grad
+    step = kind([param], lr=0.0, fused=True, **options)
+    step.state[param] = {key: torch.tensor(float(STEP), device=param.device) if value is None else value for key, value in state.items()}
+
+    def run():
+        step.step()
+        return param, *(value for key, value in state.items() if value is not None)
+    return run
+
+
+def sgd(param, grad, buffer):
+    return optimizer(torch.optim.SGD, param, grad, {"momentum_buffer": buffer}, momentum=MOMENTUM, weight_decay=DECAY)
+
+
+def adam(param, grad, m, v):
+    return optimizer(torch.optim.Adam, param, grad, {"step": None, "exp_avg": m, "exp_avg_sq": v}, betas=BETAS, eps=EPS)
+
+
+OPERATIONS = {
+    "matmul": lambda a, b: lambda: (torch.matmul(a, b),),
+    "softmax": lambda x: lambda: (torch.softmax(x, 1),),
+    "softmax_backward": lambda dy, y: lambda: (torch.ops.aten._softmax_backward_data(dy, y, 1, y.dtype),),
+    "cross_entropy": cross_entropy,
+    "relu": lambda x: lambda: (torch.relu(x),),
+    "relu_backward": lambda dy, y: lambda: (torch.ops.aten.threshold_backward(dy, y, 0),),
+    "add": lambda a, b: lambda: (torch.add(a, b),),
+    "sgd": sgd,
+    "adam": adam,
+}
 
 
 def in_order(functions):
