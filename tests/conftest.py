@@ -7,12 +7,13 @@ Tests marked `exhaustive` try all combinations where others try the ones that ma
 from importlib.util import find_spec
 
 import pytest
-from mpi import MPIRUN
+
+from tinycnn.distributed.launch import find_mpirun
 
 
 def pytest_collection_modifyitems(config, items):
     missing = {"torch": "PyTorch is not installed" if find_spec("torch") is None else None,
-               "mpi": "MPI is not installed (pip install 'tinycnn[mpi]')" if find_spec("mpi4py") is None or MPIRUN is None else None,
+               "mpi": "MPI is not installed (pip install 'tinycnn[mpi]')" if find_mpirun() is None else None,
                "exhaustive": "takes long: pytest -m exhaustive" if "exhaustive" not in config.getoption("-m") else None}
     for item in items:
         for mark, reason in missing.items():

@@ -9,7 +9,7 @@ from cli_runs import failure
 from tinycnn import lecture
 from tinycnn.cli import main
 from tinycnn.lecture import noise, relu, report, runner
-from tinycnn.lecture.claim import DID_NOT_HOLD, HELD, IN_PART, NOT_SHOWN, Plan, Report
+from tinycnn.lecture.claim import DID_NOT_HOLD, HELD, IN_PART, NOT_SHOWN, CannotRun, Plan, Report
 from tinycnn.train import Interrupted
 
 
@@ -71,6 +71,18 @@ def test_half_a_line_is_forgotten(tmp_path):
     assert again.asked == [2] and [json.loads(line)["cell"]["number"] for line in path.read_text().splitlines()] == [1, 2]
 
 
+def test_what_cannot_be_computed_here(tmp_path, capsys):
+    """Is left out with its reason, told once, and computed where it can be. Kills: a claim that fails for a cell, a cell without result that counts as computed."""
+    def compute(cell, place):
+        if cell["number"] > 1:
+            raise CannotRun("it takes a larger machine")
+        return {"square": 1}
+    claim = counting([2, 1, 3])
+    rows = runner.run(SimpleNamespace(cells=claim.cells, compute=compute), Plan(), tmp_path, runner.Bars())
+    assert rows == [{"number": 1, "square": 1}] and capsys.readouterr().out == "left out: it takes a larger machine\n"
+    assert [row["square"] for row in runner.run(claim, Plan(), tmp_path, runner.Bars(quiet=True))] == [4, 1, 9] and claim.asked == [2, 3]
+
+
 def test_what_is_an_effect():
     """The margins of Student's t, by hand. Kills: the deviation of n instead of n - 1, one quantile for every n, an effect seen in one seed."""
     found = noise.difference([0.5, 0.7, 0.9], [0.4, 0.5, 0.6])  # 0.1, 0.2, 0.3
@@ -106,13 +118,17 @@ def test_relu_is_judged_by_its_results(slower, verdict):
 def test_how_it_is_shown(tmp_path):
     """Kills: text that HTML reads as markup, numbers missing from the page."""
     claim = SimpleNamespace(TITLE="a < b & c", SLIDES="s<1>", PAPER="p<2>", draw=lambda figure, rows: figure.subplots().plot(rows))
-    answer = Report(("<x>", "y"), [("long name", "1"), ("n", "23,456")], HELD, "It is <so>.", ("Another <world>.",))
+    answer = Report(("<x>", "y"), [("long name", "1"), ("n", "23,456")], HELD, "It is <so>.", ("Another <world>.",), (("z", "<v>"), [("m", "<7>")]))
     report.write(tmp_path, 7, "name", claim, [1, 2], answer)
     page = (tmp_path / "report.html").read_text()
-    for text in ("7. a &lt; b &amp; c", "s&lt;1&gt;", "p&lt;2&gt;", "<th>&lt;x&gt;</th>", "<td>23,456</td>", "It is &lt;so&gt;.", "Another &lt;world&gt;"):
+    for text in ("7. a &lt; b &amp; c", "s&lt;1&gt;", "p&lt;2&gt;", "<th>&lt;x&gt;</th>", "<td>23,456</td>", "It is &lt;so&gt;.", "Another &lt;world&gt;",
+                 "<th>&lt;v&gt;</th>", "<td>&lt;7&gt;</td>"):
         assert text in page
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-    assert report.conclusion(answer).splitlines()[:4] == ["<x>             y", "-----------------", "long name       1", "n          23,456"]
+    assert page.count("<table>") == page.count("</table>") == 2
+    assert report.conclusion(answer).splitlines()[:8] == ["<x>             y", "-----------------", "long name       1", "n          23,456", "",
+                                                          "z  <v>", "------", "m  <7>"]
+    assert report.conclusion(answer._replace(second=None)).splitlines()[5] == "verdict: it holds. It is <so>."
 
 
 def test_a_claim_from_the_command_line(capsys, tmp_path, monkeypatch, digits, reference_kernels):

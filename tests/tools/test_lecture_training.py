@@ -1,14 +1,15 @@
 """The claims that train networks: that they run, stop nowhere, and judge by what they found. What the networks learn is not asserted, save where theory says it."""
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tinycnn import models, nn
 from tinycnn.data import ArrayDataset, open_dataset
-from tinycnn.lecture import ablations, degradation, ensemble, fc7, gradients, runner, two_gpus
-from tinycnn.lecture.claim import DID_NOT_HOLD, HELD, IN_PART, NOT_SHOWN, Plan
+from tinycnn.lecture import ablations, degradation, ensemble, fc7, gradients, runner, two_gpus, two_processes
+from tinycnn.lecture.claim import DID_NOT_HOLD, HELD, IN_PART, NOT_SHOWN, CannotRun, Plan
 from tinycnn.lecture.plots import save
 
 
@@ -142,16 +143,64 @@ def test_a_linear_classifier(monkeypatch, reference_kernels):
     assert fc7.linear_error(rng.normal(size=(60, 4)), labels, rng.normal(size=(300, 4)), labels_test) > 0.5
 
 
-def test_two_gpus(tmp_path):
-    """Kills: halves of the wrong axis, a backward that is not compared, a verdict that does not look."""
+def test_two_gpus(tmp_path, monkeypatch):
+    """Where there is no MPI. Kills: halves of the wrong axis, a backward that is not compared, a verdict that does not look, a claim that fails without MPI."""
+    monkeypatch.setattr(two_processes, "find_mpirun", lambda: None)
     rows = runner.run(two_gpus, Plan(), tmp_path, runner.Bars(quiet=True))
     assert [(row["layer"], row["groups"], row["weights"]) for row in rows[::2]] == [("conv2", 2, 307_200), ("conv4", 2, 663_552), ("conv5", 2, 442_368)]
     for row in rows:
         for part in ("y", "dx", "dw", "db"):
             assert row[part]["error"] < 1e-5 and (row["numbers"] == "ordinary" or row[part]["differ"] == 0)
-    assert two_gpus.report(rows).verdict == HELD
+    answer = two_gpus.report(rows)
+    assert answer.verdict == HELD and answer.second is None and "needs MPI: pip install 'tinycnn[mpi]'" in " ".join(answer.different)
+    save(tmp_path / "plot.png", lambda figure: two_gpus.draw(figure, rows))
     assert two_gpus.report([{**rows[0], "dw": {**rows[0]["dw"], "differ": 1}}, *rows[1:]]).verdict == DID_NOT_HOLD
     assert two_gpus.compared(np.array([1.0, 2.0]), np.array([1.0, 4.0])) == {"numbers": 2, "differ": 1, "error": 0.5}
+
+
+@pytest.mark.mpi
+def test_two_gpus_in_two_processes(tmp_path, monkeypatch):
+    """Where there is MPI. Kills: bytes of the batch told as those of an image, a difference or a message too many that the verdict does not see."""
+    monkeypatch.setattr(two_gpus, "LAYERS", {})
+    monkeypatch.setattr(two_processes, "CELLS", [{**cell, "width": width} for cell, width in zip(two_processes.CELLS, (1 / 8, 1 / 16))])
+    single, double = runner.run(two_gpus, Plan(), tmp_path, runner.Bars(quiet=True))
+    found = {line[0]: line[1:] for line in two_processes.table(single, double)}
+    assert found["conv2"][:3] == ("own maps", "0", "0") and found["conv3"][:3] == ("all maps", f"{16 * 13 * 13 * 4:,}", f"{16 * 13 * 13 * 4:,}")
+    assert found["fc7"][:3] == ("all maps", "1,024", "1,024") and found["softmax"][:3] == ("all logits", "2,000", "0")
+    assert two_processes.judge(single, double)[0]
+    changed = json.loads(json.dumps(double))
+    changed["layers"][4]["gradient"] = 1e-6
+    assert not two_processes.judge(single, changed)[0]
+    single["layers"][1]["forward_sent"] = 4
+    assert not two_processes.judge(single, double)[0]
+
+
+def split_rows(monkeypatch, sent):
+    """What the second half of the claim makes of an mpirun that gives this."""
+    monkeypatch.setattr(two_processes, "find_mpirun", lambda: "mpirun")
+    monkeypatch.setattr(two_processes, "mpirun", lambda *command, environment: sent)
+    return [two_processes.compute(cell) for cell in two_processes.CELLS]
+
+
+def test_an_mpi_that_does_not_work(monkeypatch):
+    """Kills: a claim that fails where mpirun does; two results of a process each (mpirun of one MPI, mpi4py of another) taken for one of two."""
+    for sent, why in ((SimpleNamespace(stdout="", stderr="no slots\n"), "no slots"), (SimpleNamespace(stdout='{"rows": 1}\n{"rows": 1}', stderr=""), "find each other")):
+        with pytest.raises(CannotRun, match=why):
+            split_rows(monkeypatch, sent)
+
+
+def test_two_gpus_judges_both_halves(tmp_path, monkeypatch):
+    """Kills: a verdict that forgets the two processes, a table or plot without them."""
+    layers = [{"layer": name, "reads": "all maps", "forward_sent": sent, "backward_sent": sent, "output": 0.0, "gradient": 1e-15}
+              for name, sent in (("conv1", 0), ("conv2", 0), ("conv3", 80), ("conv4", 0), ("conv5", 0), ("fc6", 6))]
+    split = [{**cell, **result} for cell, result in zip(two_processes.CELLS, split_rows(monkeypatch, SimpleNamespace(stdout=json.dumps({"rows": layers}), stderr="")))]
+    same = {"numbers": 4, "differ": 0, "error": 0.0}
+    rows = [{"layer": "conv2", "numbers": "whole", "groups": 2, "y": same, "dx": same, "dw": same, "db": same}, *split]
+    answer = two_gpus.report(rows)
+    assert answer.verdict == HELD and answer.second[1][2][:4] == ("conv3", "all maps", "40", "40") and "sends 86 bytes" in answer.words
+    assert two_gpus.report([rows[0], split[0], {**split[1], "layers": [{**layers[0], "gradient": 1e-6}]}]).verdict == DID_NOT_HOLD
+    assert two_gpus.report([rows[0], {**split[0], "layers": layers[1:]}, split[1]]).verdict == DID_NOT_HOLD
+    save(tmp_path / "plot.png", lambda figure: two_gpus.draw(figure, rows))
 
 
 def test_the_plot_of_a_run_that_blew_up(tmp_path):

@@ -4,9 +4,16 @@
 (`size`). Whoever waits for a message from a process that is no more waits for ever, so an error in one process has to end all.
 """
 import os
+import shutil
+import subprocess
 import sys
 import traceback
 from contextlib import contextmanager
+from importlib.util import find_spec
+
+# Open MPI asks for permission to run as root, as one is in a container, and to start more processes than there are cores; MPICH does not.
+ALLOWED = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+           "PRTE_MCA_hwloc_default_binding_policy": "none"}
 
 
 def communicator():
@@ -14,8 +21,21 @@ def communicator():
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # no mpi4py; or no MPI for it to load
-        raise ImportError(f"several processes need MPI, and it cannot be loaded ({error}): pip install 'tinycnn[mpi]' installs mpi4py and Open MPI") from error
+        raise ImportError(f"several processes need MPI, and it cannot be loaded ({error}): pip install 'tinycnn[mpi]' installs mpi4py and MPICH") from error
     return MPI.COMM_WORLD
+
+
+def find_mpirun():
+    """The path of mpirun, beside this Python or on the PATH; None where it or mpi4py is missing."""
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+    return shutil.which("mpirun", path=path) if find_spec("mpi4py") else None
+
+
+def mpirun(processes, *command, environment=None, timeout=None):
+    """Start so many processes of `python COMMAND`, with these variables besides the present ones, and wait for their end. Returns subprocess's result, with stdout and
+    stderr as text."""
+    return subprocess.run([find_mpirun(), "-n", str(processes), sys.executable, *map(str, command)], env=os.environ | ALLOWED | (environment or {}),
+                          capture_output=True, text=True, timeout=timeout, check=False)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
     TITLE                   the claim in a line
     SLIDES, PAPER           what the slides say, and what the paper says, in their words
     cells(plan)             what there is to compute, a list of *cells*: dicts of plain values, each with all that its computation depends on
-    compute(cell, place)    the result of one cell, also a dict of plain values
+    compute(cell, place)    the result of one cell, also a dict of plain values; or CannotRun
     report(rows)            the Report of all results; a row is a cell and its result in one dict
     draw(figure, rows)      the plot of them
 
@@ -46,12 +46,17 @@ class Place:
     progress: Progress
 
 
+class CannotRun(Exception):
+    """Raised by compute: this cell needs what is not installed here (the message says how to get it). The claim is judged without it."""
+
+
 class Report(NamedTuple):
     """header, table: the columns' names, and rows of text. verdict: HELD, IN_PART, NOT_SHOWN or DID_NOT_HOLD. words: the verdict in sentences, with the numbers.
-    different: what was different from the paper, a sentence each."""
+    different: what was different from the paper, a sentence each. second: another (header, table), or None."""
 
     header: tuple
     table: list
     verdict: str
     words: str
     different: tuple = ()
+    second: tuple | None = None

@@ -14,7 +14,8 @@ def introduction(number, name, claim):
 
 def conclusion(report):
     """The table and what it means."""
-    lines = [*aligned(report.header, report.table), "", wrapped("verdict: ", f"{report.verdict}. {report.words}")]
+    second = ["", *aligned(*report.second)] if report.second else []
+    lines = [*aligned(report.header, report.table), *second, "", wrapped("verdict: ", f"{report.verdict}. {report.words}")]
     if report.different:
         lines += ["different from the paper:", *(wrapped("  - ", sentence) for sentence in report.different)]
     return "\n".join(lines)
@@ -47,7 +48,8 @@ def page(number, name, claim, report):
     """The HTML page; its plot is the file beside it."""
     def row(cells, tag):
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-    table = "\n".join([row(report.header, "th"), *(row(cells, "td") for cells in report.table)])
+    tables = "\n".join(f"<table>\n{row(header, 'th')}\n{lines}\n</table>" for header, lines in (
+        (header, "\n".join(row(cells, "td") for cells in table)) for header, table in ((report.header, report.table), *filter(None, [report.second]))))
     different = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in report.different)
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{html.escape(name)}</title><style>{STYLE}</style>
@@ -55,9 +57,7 @@ def page(number, name, claim, report):
 <blockquote>The slides: {html.escape(claim.SLIDES)}</blockquote>
 <blockquote>The paper: {html.escape(claim.PAPER)}</blockquote>
 <p><b>{html.escape(report.verdict.capitalize())}.</b> {html.escape(report.words)}</p>
-<table>
-{table}
-</table>
+{tables}
 <p><img src="plot.png" alt="plot"></p>
 {f"<p>Different from the paper:</p><ul>{different}</ul>" if different else ""}
 <p>Raw results: <a href="results.jsonl">results.jsonl</a>. Made by <code>tinycnn lecture {html.escape(name)}</code>.</p>

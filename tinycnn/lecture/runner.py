@@ -17,24 +17,29 @@ from tqdm import tqdm
 from .. import __version__
 from ..train.metrics import Log
 from ..train.progress import Progress
-from .claim import Place
+from .claim import CannotRun, Place
 
 UNDER_WAY = "under-way"
 
 
 def run(claim, plan, folder, progress):
-    """The rows of all cells: from results.jsonl in `folder` if they are there, else computed now, with `progress` (Bars) told of it."""
+    """The rows of all cells that can be computed here: from results.jsonl in `folder` if they are there, else now, with `progress` (Bars) told of it."""
     cells = claim.cells(plan)
     results = Results(folder / "results.jsonl")
-    missing = [cell for cell in cells if cell not in results]
+    missing, reasons = [cell for cell in cells if cell not in results], set()
     for number, cell in enumerate(missing, 1):
         start, place = time.perf_counter(), Place(folder / UNDER_WAY / name(cell), progress)
-        results.add(cell, claim.compute(cell, place))
+        try:
+            results.add(cell, claim.compute(cell, place))
+        except CannotRun as reason:
+            if str(reason) not in reasons:
+                progress.left_out(reason)
+            reasons.add(str(reason))
         shutil.rmtree(place.folder, ignore_errors=True)
         with suppress(OSError):
             (folder / UNDER_WAY).rmdir()  # unless another experiment was stopped in this folder
         progress.end_cell(cell, number, len(missing), time.perf_counter() - start)
-    return [results.row(cell) for cell in cells]
+    return [results.row(cell) for cell in cells if cell in results]
 
 
 def forget(folder):
@@ -79,6 +84,10 @@ class Bars(Progress):
         if seconds > 1:
             left = f", about {duration(self.seconds / number * (total - number))} left" if number < total else ""
             super().say(f"[{number}/{total}] {', '.join(f'{what} {value}' for what, value in cell.items() if what != 'data')}: {duration(seconds)}{left}")
+
+    def left_out(self, reason):
+        """A cell cannot be computed here."""
+        super().say(f"left out: {reason}")
 
     def over(self, items, what):
         """The items, with a bar."""

@@ -2,12 +2,13 @@
 
 Shown on AlexNet's own layers: the one convolution with groups=2 against two convolutions of half the size, each with its half of maps and filters, forward and
 backward. With whole numbers for pixels and weights there is no rounding, so "equal" means every bit; with ordinary numbers the order of additions may differ, and
-then so do last bits. The whole network in two processes, with the bytes that they exchange: `mpirun -n 2 python -m tinycnn.distributed.split_alexnet`.
+then so do last bits. Where MPI is installed, the whole network is then split over two processes (two_processes.py).
 """
 import numpy as np
 
 from .. import cat, from_numpy, manual_seed, models, nn, randn
 from ..nn import functional as F
+from . import two_processes
 from .claim import DID_NOT_HOLD, HELD, Report
 
 TITLE = "AlexNet on two GPUs: conv2, conv4, conv5 read only the maps of their own GPU; conv3 and the fully connected layers read all"
@@ -21,10 +22,15 @@ IMAGES = 2
 
 
 def cells(plan):
-    return [{"layer": layer, "numbers": numbers} for layer in LAYERS for numbers in ("whole", "ordinary")]
+    return [*({"layer": layer, "numbers": numbers} for layer in LAYERS for numbers in ("whole", "ordinary")), *two_processes.CELLS]
 
 
 def compute(cell, place):
+    return two_processes.compute(cell) if "processes" in cell else in_halves(cell)
+
+
+def in_halves(cell):
+    """A layer of AlexNet, as one convolution and as two."""
     manual_seed(0)
     with nn.init.skip():
         convolutions = [layer for layer in models.alexnet().features if isinstance(layer, nn.Conv2d)]
@@ -59,25 +65,36 @@ def compared(a, b):
 
 
 def report(rows):
+    layers, split = [row for row in rows if "layer" in row], [row for row in rows if "processes" in row]
     parts = ("y", "dx", "dw", "db")
     table = [(row["layer"], f"{row['numbers']} numbers", *(f"{row[part]['differ']} of {row[part]['numbers']:,}" for part in parts),
-              f"{max(row[part]['error'] for part in parts):.0e}") for row in rows]
-    equal = all(row[part]["differ"] == 0 for row in rows if row["numbers"] == "whole" for part in parts) and all(row["groups"] == 2 for row in rows)
-    error = max(row[part]["error"] for row in rows for part in parts)
-    words = (f"conv2, conv4 and conv5 have two groups, and one convolution with groups=2 {'is' if equal else 'is not'} the two halves side by side: with whole "
-             f"numbers, which floating point adds without rounding, {'every bit is equal' if equal else 'there are differences'}, forward and backward. With ordinary "
+              f"{max(row[part]['error'] for part in parts):.0e}") for row in layers]
+    right = all(row[part]["differ"] == 0 for row in layers if row["numbers"] == "whole" for part in parts) and all(row["groups"] == 2 for row in layers)
+    error = max(row[part]["error"] for row in layers for part in parts)
+    words = (f"conv2, conv4 and conv5 have two groups, and one convolution with groups=2 {'is' if right else 'is not'} the two halves side by side: with whole "
+             f"numbers, which floating point adds without rounding, {'every bit is equal' if right else 'there are differences'}, forward and backward. With ordinary "
              f"numbers the largest difference is {error:.0e} of the largest number. Half of the weights of a layer go, each GPU having filters for its own maps only.")
-    return Report(("layer", "", "y differs in", "dx", "dw", "db", "largest error"), table, HELD if equal else DID_NOT_HOLD, words,
-                  ("One processor here instead of two GPUs: what is shown is that they would compute the same. The whole network, split over two processes that exchange "
-                   "maps as the slides say: mpirun -n 2 python -m tinycnn.distributed.split_alexnet",))
+    different, second = ["Processor cores instead of two GPUs: what is shown is that they would compute the same, not how fast."], None
+    if len(split) < len(two_processes.CELLS):
+        different.append(f"All of AlexNet in two processes was left out, as that needs MPI: {two_processes.INSTALL}, then this command again.")
+    else:
+        second, (exchanged, told) = (two_processes.HEADER, two_processes.table(*split)), two_processes.judge(*split)
+        right, words = right and exchanged, f"{words} {told}"
+        different.append("In two processes the response normalisation ends at the border of a half; to look across, maps would have to be sent for it too. Weights are "
+                         "random, images are noise; float64 at half of the width.")
+    return Report(("layer", "", "y differs in", "dx", "dw", "db", "largest error"), table, HELD if right else DID_NOT_HOLD, words, tuple(different), second)
 
 
 def draw(figure, rows):
-    """Which maps each filter reads, layer by layer."""
-    for axes, (layer, inputs, filters, groups) in zip(figure.subplots(1, 5), (("conv1", 3, 96, 1), ("conv2", 96, 256, 2), ("conv3", 256, 384, 1), ("conv4", 384, 384, 2),
+    """Which maps each filter reads, layer by layer; and what the layers send."""
+    single = [row for row in rows if row.get("dtype") == "float32"]
+    above, *below = figure.subfigures(1 + len(single), squeeze=False)[:, 0]
+    for axes, (layer, inputs, filters, groups) in zip(above.subplots(1, 5), (("conv1", 3, 96, 1), ("conv2", 96, 256, 2), ("conv3", 256, 384, 1), ("conv4", 384, 384, 2),
                                                                              ("conv5", 384, 256, 2))):
         reads = np.kron(np.eye(groups), np.ones((filters // groups, inputs // groups)))
         axes.imshow(reads, cmap="Blues", vmin=0, vmax=1.5, aspect="auto", extent=(0, inputs, filters, 0))
         axes.axhline(filters / 2, color="tab:red", linestyle=":")
         axes.set(title=f"{layer}: {reads.mean():.0%}", xlabel="maps read", ylabel="filters" if layer == "conv1" else "")
-    figure.suptitle("Which maps the filters read (above the red line those of the first GPU, below it those of the second)")
+    above.suptitle("Which maps the filters read (above the red line those of the first GPU, below it those of the second)")
+    for part in below:
+        two_processes.draw(part.subplots(), *single)
