@@ -5,6 +5,7 @@ In whichever of the two orders the elements lie, they are gone through as they l
 from ..cuda import blocks, empty_like, launch
 from ..cuda.memory import flat, in_order_of, ordered
 from ..elementwise.cuda import copy_
+from ..reduce.cuda import sum
 
 SOURCE = "activation/activation.cu"
 BLOCK = 256
@@ -33,3 +34,9 @@ def relu_backward(dy, y):
     dy, dx = in_order_of(y, dy), empty_like(y)
     launch(SOURCE, "relu_backward", blocks(y.size, BLOCK), BLOCK, flat(dy), flat(y), flat(dx), y.size, real=y.dtype)
     return dx
+
+
+def relu_backward_sums(dy, y):
+    """(dx, db): dx as above, of images (N, C, H, W), and the sum of every channel of it (C,)."""
+    dx = relu_backward(dy, y)
+    return dx, sum(dx, (0, 2, 3), False)

@@ -19,3 +19,9 @@ def relu_(x):
 def relu_backward(dy, y):
     """dx: dy where y > 0 (or NaN, as in PyTorch), else 0, whatever dy is there."""
     return np.where(y <= 0, dy.dtype.type(0), dy)
+
+
+def relu_backward_sums(dy, y):
+    """(dx, db): dx as above, of images (N, C, H, W), and the sum of every channel of it (C,), the gradient of a bias that was added before the rectifier."""
+    dx = relu_backward(dy, y)
+    return dx, dx.sum((0, 2, 3))

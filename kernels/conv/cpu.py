@@ -32,9 +32,9 @@ def forward(x, w, bias, geometry, algorithm=None, epilogue=NOTHING):
     return chosen.forward(x, packed, w.shape, bias, geometry, epilogue)
 
 
-def input_grad(dy, w, x_shape, geometry, algorithm=None):
-    """dx (N, C, H, W) from dy (N, K, P, Q) and w."""
-    return choose("input_grad", x_shape, w.shape, geometry, dy.dtype, algorithm).input_grad(dy, w, x_shape, geometry)
+def input_grad(dy, w, x_shape, geometry, algorithm=None, add=None):
+    """dx (N, C, H, W) from dy (N, K, P, Q) and w. add: an array of dx's shape that is added to it, what other uses of x have sent back."""
+    return choose("input_grad", x_shape, w.shape, geometry, dy.dtype, algorithm).input_grad(dy, w, x_shape, geometry, add)
 
 
 def weight_grad(dy, x, w_shape, geometry, algorithm=None):

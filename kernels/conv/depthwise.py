@@ -22,7 +22,7 @@ from ..memory import empty_channels_last
 from ..runtime import contiguous, jit
 from ..simd.choose import put, take
 from ..simd.vector import add, fma, lanes, maximum, zero
-from .epilogue import NOTHING
+from .epilogue import NOTHING, Epilogue, finish
 from .outputs import target
 from .sizes import sizes
 
@@ -58,8 +58,8 @@ def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
     return y
 
 
-def input_grad(dy, w, x_shape, geometry):
-    """dx (N, C, H, W), channels-last, from dy (N, C, P, Q) and w."""
+def input_grad(dy, w, x_shape, geometry, add=None):
+    """dx (N, C, H, W), channels-last, from dy (N, C, P, Q) and w, plus `add`."""
     n = sizes(x_shape, w.shape, geometry)
     dx = empty_channels_last(x_shape, dy.dtype)
     dy, w, memory = nhwc(dy).reshape(-1), pack(w, x_shape, geometry), nhwc(dx).reshape(-1)
@@ -70,7 +70,7 @@ def input_grad(dy, w, x_shape, geometry):
         _forward(dy, turned, nothing, nothing, False, there_and_back, (1, 1), padding, geometry.dilation, memory, 0, n.C)
     else:
         _input_grad(dy, w.reshape(-1), n, *geometry[:3], memory)
-    return dx
+    return finish(dx, Epilogue(add=add))
 
 
 def weight_grad(dy, x, w_shape, geometry):

@@ -22,7 +22,7 @@ from numba import prange
 from ..runtime import contiguous, jit
 from ..simd.vector import fma, lanes, load, load_part, splat, store, store_part, total, zero
 from ..unfold.tile import span
-from .epilogue import NOTHING, finish
+from .epilogue import NOTHING, Epilogue, finish
 from .sizes import sizes
 
 NAME = "direct"
@@ -54,11 +54,11 @@ def forward(x, w, w_shape, bias, geometry, epilogue=NOTHING):
     return finish(y, epilogue)
 
 
-def input_grad(dy, w, x_shape, geometry):
-    """dx (N, C, H, W) from dy (N, K, P, Q) and w."""
+def input_grad(dy, w, x_shape, geometry, add=None):
+    """dx (N, C, H, W) from dy (N, K, P, Q) and w, plus `add`."""
     dx = np.zeros(x_shape, dy.dtype)
     _input_grad(contiguous(dy).reshape(-1), contiguous(w), dx.reshape(-1), sizes(x_shape, w.shape, geometry), *geometry[:3])
-    return dx
+    return finish(dx, Epilogue(add=add))
 
 
 def weight_grad(dy, x, w_shape, geometry):

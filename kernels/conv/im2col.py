@@ -24,7 +24,7 @@ from numba import get_thread_id, prange
 from ..matmul.block import gemm_block, pack_columns, pack_rows
 from ..runtime import contiguous, jit
 from ..unfold.tile import fold_tile, unfold_tile
-from .epilogue import NOTHING, finish
+from .epilogue import NOTHING, Epilogue, finish
 from .sizes import sizes
 from .tiles import FORMS, tiles
 from .workspace import workspace
@@ -63,12 +63,12 @@ def forward(x, w, w_shape, bias, geometry, epilogue=NOTHING):
     return finish(y, epilogue)
 
 
-def input_grad(dy, w, x_shape, geometry):
-    """dx (N, C, H, W) from dy (N, K, P, Q) and w."""
+def input_grad(dy, w, x_shape, geometry, add=None):
+    """dx (N, C, H, W) from dy (N, K, P, Q) and w, plus `add`."""
     n = sizes(x_shape, w.shape, geometry)
     dx = np.empty(x_shape, dy.dtype)
     compute("input_grad", dx, contiguous(w), contiguous(dy), np.empty(0, dy.dtype), n, geometry, tiles("input_grad", n, geometry))
-    return dx
+    return finish(dx, Epilogue(add=add))
 
 
 def weight_grad(dy, x, w_shape, geometry):

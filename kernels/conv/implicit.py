@@ -33,7 +33,7 @@ from ..simd.places import add_outer_at, add_row, add_stored_at, clamp_tile, plac
 from ..simd.tile import ROWS, VECTORS, load_square, store_tile, transpose, zero_tile
 from ..simd.vector import lanes, load, load_part, prefetch, store, store_part, zero
 from .correlation import LANES, forward_axis, gradient_axes, parts, plan
-from .epilogue import NOTHING
+from .epilogue import NOTHING, Epilogue
 from .outputs import target
 from .sizes import sizes
 from .workspace import aligned, workspace
@@ -81,14 +81,14 @@ def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
     return y
 
 
-def input_grad(dy, w, x_shape, geometry):
-    """dx (N, C, H, W), channels-last, from dy (N, K, P, Q) and w."""
+def input_grad(dy, w, x_shape, geometry, add=None):
+    """dx (N, C, H, W), channels-last, from dy (N, K, P, Q) and w, plus `add`."""
     n = sizes(x_shape, w.shape, geometry)
     dx = empty_channels_last(x_shape, dy.dtype)
     memory, source, w = nhwc(dx).reshape(-1), nhwc(dy), contiguous(w)
     for part in _gradient_plans(n, geometry):
         packed = pack_filters(w, n.G, part[2], columns="channels")
-        correlate(source, packed, memory, 0, part, None, NOTHING)
+        correlate(source, packed, memory, 0, part, None, Epilogue(add=add))
     return dx
 
 
@@ -256,6 +256,9 @@ def _tiles(nothing, x, read, first, end, columns, shifts, p, w, w0, bias, b0, ad
         o, f = number * ROWS, first + panel * columns
         places, soon = places_of(nothing, read, o, last), places_of(nothing, read, o + ROWS, last)
         tile, row = nothing, w0 + f * depth
+        if add.size:  # what this tile will be added to, while it is computed
+            for line in range(a0 + f, a0 + f + columns, LINE):
+                prefetch_at(nothing, add, places_of(nothing, residual, o, last), line)
         foresee = number * lines < 2 * LINE and f + further < p.filters
         ahead = row + further // columns * depth * width + number * lines * depth
         for t in range(len(shifts)):

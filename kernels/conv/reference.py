@@ -19,10 +19,11 @@ docs/convolution.md tells the same at length.
 import numpy as np
 
 from ..window import pad, taps
+from .epilogue import NOTHING, finish
 
 
-def forward(x, w, bias, geometry):
-    """y (N, K, P, Q) from x (N, C, H, W), w (K, C/groups, R, S) and bias (K,) or None."""
+def forward(x, w, bias, geometry, epilogue=NOTHING):
+    """y (N, K, P, Q) from x (N, C, H, W), w (K, C/groups, R, S) and bias (K,) or None. epilogue: what else is done with y (epilogue.py)."""
     N, C, H, W = x.shape
     K, _, R, S = w.shape
     G = geometry.groups
@@ -34,13 +35,14 @@ def forward(x, w, bias, geometry):
         # (N, G, K/G, P, Q) += (G, K/G, C/G) * (N, G, C/G, P, Q)
         y += np.einsum("gkc,ngcpq->ngkpq", wg[..., r, s], part.reshape(N, G, C // G, P, Q))
     y = y.reshape(N, K, P, Q)
-    return y if bias is None else y + bias.reshape(K, 1, 1)
+    return finish(y if bias is None else y + bias.reshape(K, 1, 1), epilogue)
 
 
-def input_grad(dy, w, x_shape, geometry):
+def input_grad(dy, w, x_shape, geometry, add=None):
     """dx (N, C, H, W) from dy (N, K, P, Q) and w: every product that an input took part in is sent back to it.
 
-    Inputs that no filter position reached (leftover rows when the stride does not divide) get zero.
+    Inputs that no filter position reached (leftover rows when the stride does not divide) get zero. add: an array of dx's shape that is added to it, what other uses
+    of x have sent back.
     """
     N, C, H, W = x_shape
     _, K, P, Q = dy.shape
@@ -54,7 +56,8 @@ def input_grad(dy, w, x_shape, geometry):
         # windows overlap, so they accumulate: (N, G, C/G, P, Q) += (G, K/G, C/G) * (N, G, K/G, P, Q)
         part += np.einsum("gkc,ngkpq->ngcpq", wg[..., r, s], dyg).reshape(part.shape)
     top, left = window.padding
-    return padded[:, :, top:top + H, left:left + W]
+    dx = padded[:, :, top:top + H, left:left + W]
+    return dx if add is None else dx + add
 
 
 def weight_grad(dy, x, w_shape, geometry):

@@ -36,7 +36,7 @@ from ..runtime import contiguous, jit
 from ..simd.choose import stream
 from ..simd.vector import add, lanes, load, load_part, maximum, prefetch, store, store_part, zero
 from .correlation import parts
-from .epilogue import NOTHING
+from .epilogue import NOTHING, Epilogue
 from .outputs import target
 from .sizes import sizes
 from .winograd_forms import F2x3, F2x5, F4x3
@@ -117,12 +117,13 @@ def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
     return y
 
 
-def input_grad(dy, w, x_shape, geometry):
-    """dx (N, C, H, W), channels-last, from dy (N, K, P, Q) and w: the convolution of dy with filters turned round, whose channels and filters change roles."""
+def input_grad(dy, w, x_shape, geometry, add=None):
+    """dx (N, C, H, W), channels-last, from dy (N, K, P, Q) and w, plus `add`: the convolution of dy with filters turned round, whose channels and filters change
+    roles."""
     n = sizes(x_shape, w.shape, geometry)
     dx = empty_channels_last(x_shape, dy.dtype)
     tiling = gradient_tiling(n, geometry)
-    convolve(nhwc(dy), transform_filters(w, n.G, tiling, turned=True), nhwc(dx).reshape(-1), 0, tiling, n.G, None, NOTHING)
+    convolve(nhwc(dy), transform_filters(w, n.G, tiling, turned=True), nhwc(dx).reshape(-1), 0, tiling, n.G, None, Epilogue(add=add))
     return dx
 
 

@@ -103,12 +103,12 @@ def _sums_tile(x, centre, start, end, out):
                 off = sub(take(x, row + i, left), take(centre, i, left))
                 store(total, i, add(load(total, i), off))
                 store(square, i, fma(off, off, load(square, i)))
-        _flush(total, out[0])
-        _flush(square, out[1])
+        flush(total, out[0])
+        flush(square, out[1])
 
 
 @jit
-def _flush(part, total):
+def flush(part, total):
     """Add a block's sums to those in float64, and begin anew."""
     for i in range(part.size):
         total[i] += part[i]
@@ -157,8 +157,8 @@ def _gradient_sums_tile(dy, x, y, centre, scale, shift, relu, past_cache, passed
                     d = where_positive(fma(off, load(scale, i), load(shift, i)), d)
                 store(total, i, add(load(total, i), d))
                 store(product, i, fma(d, off, load(product, i)))
-        _flush(total, out[0])
-        _flush(product, out[1])
+        flush(total, out[0])
+        flush(product, out[1])
 
 
 @jit(parallel=True)

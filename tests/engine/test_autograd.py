@@ -8,6 +8,7 @@ import pytest
 
 import tinycnn
 from tinycnn.autograd import Function, grad
+from tinycnn.nn import functional as F
 
 
 def leaf(*values):
@@ -406,3 +407,28 @@ def test_numbers_are_tensors_with_memory():
     x = tinycnn.tensor(3.0, requires_grad=True)
     (x * x + x * 2 + x).backward()
     assert x.grad.item() == 9 and isinstance((x * x).array, np.ndarray)
+
+
+@pytest.mark.parametrize("use", ["conv first", "conv last", "three convs", "a leaf twice", "captured"])
+def test_a_convolution_adds_to_what_has_arrived(use):
+    """Whatever the order in which uses of a tensor report, their sum is the same as where nothing is added on the way (create_graph). Kills: a gradient added twice or
+    dropped; one that somebody else owns overwritten; what one pass left behind found by the next."""
+    rng = np.random.default_rng(0)
+    start, w = tinycnn.tensor(rng.standard_normal((2, 3, 5, 4)), requires_grad=True), tinycnn.tensor(rng.standard_normal((3, 3, 3, 3)), requires_grad=True)
+
+    def conv(x):
+        return F.conv2d(x, w, padding=1)
+
+    def network(a):
+        x = a if use == "a leaf twice" else a * 2
+        uses = {"conv first": lambda: conv(x) + x.exp(), "conv last": lambda: x.exp() * conv(x), "three convs": lambda: conv(x) + conv(x).exp() + conv(conv(x)),
+                "a leaf twice": lambda: conv(x) * conv(x * x), "captured": lambda: conv(x) * x}
+        return x, uses[use]()
+
+    def gradients(**options):
+        x, y = network(start)
+        return grad(y.sum(), [x, start, w] if use == "captured" else [start, w], **options)
+    expected = gradients(create_graph=True)
+    for found in (gradients(), gradients()):
+        for one, other in zip(found, expected):
+            np.testing.assert_allclose(one.numpy(), other.detach().numpy(), rtol=1e-12, atol=1e-12)

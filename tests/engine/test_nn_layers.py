@@ -359,3 +359,59 @@ def test_and_gives_the_numbers_of_pytorch():
     close(loss, expected_loss, length=1000, dtype=np.float32)
     close(scores.numpy(), expected.numpy(), length=1000)
     np.testing.assert_array_equal(classes.numpy(), expected_classes.numpy())
+
+
+# ---- a layer and the rectifier behind it
+
+PAIRS = {
+    "conv": lambda: nn.Sequential(nn.Conv2d(3, 5, 3, stride=2), nn.ReLU(inplace=True), nn.Conv2d(5, 4, 1, bias=False), nn.ReLU()),
+    "norm": lambda: nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(2)),
+}
+
+
+def operations(y):
+    """The names of all recorded operations behind y."""
+    names, stack = [], [y.grad_fn]
+    while stack:
+        node = stack.pop()
+        names.append(type(node).__name__)
+        stack += [edge[0] for edge in node.next_functions if edge is not None and not isinstance(edge[0], tinycnn.Tensor)]
+    return names
+
+
+@pytest.mark.parametrize("case", PAIRS)
+def test_pairs_in_a_row_are_one_operation_in_training(case):
+    """With the results of two. Kills: another result; a rectifier left out, or done in evaluation, where layers must stay what they are."""
+    tinycnn.manual_seed(0)
+    net = PAIRS[case]()
+    x = tinycnn.randn(2, 3, 9, 8)
+    answers = []
+    for apart in (False, True):
+        y = x
+        for layer in net if apart else [net]:
+            y = layer(y)
+        assert ("ReLU" in operations(y)) is apart
+        answers.append((y.detach().numpy(), [g.numpy() for g in tinycnn.autograd.grad(y.square().sum(), list(net.parameters()))]))
+    (y, gradients), (expected, others) = answers
+    np.testing.assert_array_equal(y, expected)
+    for one, other in zip(gradients, others):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    assert "ReLU" in operations(net.eval()(x))
+
+
+def test_pairs_part_where_somebody_listens():
+    """Kills: a hook that never sees its layer, or sees it with the rectifier; a subclass whose own forward is passed over."""
+    class Doubled(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(x) * 2
+
+    x = tinycnn.randn(1, 3, 6, 6)
+    for listen in (lambda net: net[0].register_forward_hook(lambda *args: None), lambda net: net[1].register_forward_pre_hook(lambda *args: None),
+                   lambda net: net[1].register_full_backward_hook(lambda *args: None)):
+        net = PAIRS["conv"]()
+        listener = listen(net)
+        assert operations(net(x)).count("ReLU") == 1
+        listener.remove()
+        assert "ReLU" not in operations(net(x))
+    assert "ReLU" in operations(nn.Sequential(Doubled(3, 2, 1), nn.ReLU())(x))
+    assert "ReLU" in operations(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Identity(), nn.ReLU())(x))

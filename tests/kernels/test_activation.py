@@ -1,4 +1,6 @@
 """The rectifier: all implementations against PyTorch, numbers at which it turns included."""
+from functools import partial
+
 import numpy as np
 import pytest
 from cuda_device import CUDA, kernels_of, needs_simulator
@@ -90,6 +92,32 @@ def test_channels_last(implementation, past_cache, monkeypatch):
     np.testing.assert_array_equal(y, reference.relu(x))
     assert is_channels_last(y) and kernels.relu_(last) is last
     np.testing.assert_array_equal(last, y)
+
+
+@pytest.mark.parametrize("implementation, past_cache", [("cpu", False), ("cpu", True), pytest.param("cuda", False, marks=needs_simulator)])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(2, 19, 23, 29), (3, 32, 20, 10), (1, 3, 60, 71), (2, 5, 1, 1), (1, 1, 4, 5), (0, 4, 3, 3), (16, 16, 40, 41)])
+def test_the_gradient_with_its_sums(shape, dtype, implementation, past_cache, monkeypatch):
+    """dx is relu_backward's to the last bit and NaN, db its sum in every channel, for y in both orders and dy in any, or some channels of a larger array.
+    Kills: a row or a tile left out of the sums or counted twice; gaps between pixels read as gradients; lanes beyond the last element; sums of dy for those of dx."""
+    monkeypatch.setattr(memory, "LARGE", 0 if past_cache else 1 << 60)
+    kernels, reference = kernels_of(implementation).activation, backend("reference").activation
+    rng = np.random.default_rng(0)
+    N, C, H, W = shape
+    y = np.maximum(rng.standard_normal(shape), 0).astype(dtype)
+    y[(y > 2) & (y < 2.1)] = np.nan
+    larger = from_nhwc(nhwc(rng.standard_normal((N, C + 9, H, W)).astype(dtype)))
+    larger[:, :4] = larger[:, 4 + C:] = np.nan
+    some = larger[:, 4:4 + C]
+    for dy in (some, some.copy(), from_nhwc(nhwc(some))):
+        for lying in (y, from_nhwc(nhwc(y))):
+            dx, db = in_poisoned_memory(partial(kernels.relu_backward_sums, dy, lying))
+            expected = reference.relu_backward(dy, y)
+            np.testing.assert_array_equal(dx, expected)
+            assert is_channels_last(dx) == is_channels_last(lying) and dx.dtype == db.dtype == dtype
+            np.testing.assert_allclose(db, expected.astype(np.float64).sum((0, 2, 3)), rtol=0, atol=8 * np.finfo(dtype).eps * max(1, N * H * W) ** 0.5 * 4)
+            if implementation == "cpu":
+                assert_same_bits_on_any_number_of_threads(partial(kernels.relu_backward_sums, dy, lying))
 
 
 @pytest.mark.parametrize("implementation", ["cpu", CUDA])

@@ -13,6 +13,7 @@ from tinycnn.kernels.conv.epilogue import Epilogue
 from tinycnn.kernels.conv.geometry import Geometry
 from tinycnn.kernels.conv.sizes import Sizes, sizes
 from tinycnn.kernels.conv.workspace import workspace
+from tinycnn.kernels.layout import from_nhwc, nhwc
 
 cpu = backend("cpu").conv
 VECTORS = np.load(Path(__file__).parents[1] / "vectors" / "conv.npz")
@@ -232,6 +233,25 @@ def test_epilogue_into_channels_of_a_larger_array(case, dtype, algorithm):
     close(larger[:, 3:3 + K], expected, w[0].size)
     assert (larger[:, :3] == 9).all() and (larger[:, 3 + K:] == 9).all()
     close(cpu.forward(x, packed, None, geometry, epilogue=Epilogue(add=add)), reference.forward(x, w, None, geometry) + add, w[0].size)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", ["plain", "one by one", "one by one, strided, padded", "stride jumps over inputs", "groups", "first layer", "channels, filters", "depthwise",
+                                  "empty batch"])
+def test_an_input_gradient_added_to_another(case, dtype, algorithm):
+    """In whichever order the other lies; it is not changed. Kills: a phase of a strided gradient whose results are not added to; the sum written over what was added."""
+    x_shape, w_shape, geometry = (CASES | LARGE)[case]
+    only_what_it_can(algorithm, x_shape, w_shape, geometry)
+    rng = np.random.default_rng(0)
+    dy_shape = (x_shape[0], w_shape[0], *geometry.output_size(x_shape[2:], w_shape[2:]))
+    dy, w, add = (rng.standard_normal(shape).astype(dtype) for shape in (dy_shape, w_shape, x_shape))
+    expected = reference.input_grad(dy.astype(np.float64), w.astype(np.float64), x_shape, geometry) + add
+    for other in (add, from_nhwc(nhwc(add)), from_nhwc(nhwc(np.concatenate([add, add], 1)))[:, :x_shape[1]]):
+        dx = cpu.input_grad(dy, w, x_shape, geometry, algorithm, other)
+        close(dx, expected, w[:, 0].size)
+        assert not np.may_share_memory(dx, other)
+    np.testing.assert_array_equal(other, add)
 
 
 # ---------------------------------------------------------------------------------------------------------------------------------- tiles and scratch

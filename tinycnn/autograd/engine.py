@@ -93,6 +93,8 @@ def _run(roots, retain_graph, create_graph, inputs):
                 _capture(node, gradients, targets, found)
                 if not any(edge is not None and edge[0] in wanted_nodes for edge in node.edges):
                     continue  # only asked for, not passed through
+            if node.adds_to is not None and not create_graph:
+                _lend(node, pending)
             results = _call(node, gradients)
             seen = [id(gradient.array) for gradient, _ in gradients.values()]
             for i, (edge, result) in enumerate(zip(node.edges, results)):
@@ -203,6 +205,14 @@ def _capture(node, gradients, targets, found):
             found[targets[node, output_nr]] = (gradient, False)
 
 
+def _lend(node, pending):
+    """For a node that can add to it, what has arrived for one of its inputs: no pass over memory is then needed to add up the two."""
+    edge = node.edges[node.adds_to]
+    if edge is not None and edge[0] in pending:
+        arrived = pending[edge[0]].pop(edge[1], None)
+        node.so_far = arrived and arrived[0]
+
+
 def _call(node, gradients):
     """Run a node's backward; returns one gradient per argument of its forward, checked."""
     if not gradients:
@@ -213,6 +223,8 @@ def _call(node, gradients):
     except Exception as error:
         error.add_note(f"in the backward of {type(node).__name__}, whose outputs have the shapes {', '.join(str(shape) for shape, _ in node.outputs)}")
         raise
+    finally:
+        node.so_far = None
     results = results if isinstance(results, tuple) else (results,)
     if len(results) < len(node.edges) and any(edge is not None for edge in node.edges[len(results):]):
         raise RuntimeError(f"the backward of {type(node).__name__} returned {len(results)} gradients; its forward has {len(node.edges)} arguments")

@@ -94,6 +94,8 @@ class Function:
 
     is_view = False  # outputs may look at the first input's memory, and then share its version counter
     is_ours = False  # written for this engine: what its backward returns is fresh memory, or what came in, or a view
+    adds_to = None  # the number of the input, if any, whose gradient so far (so_far, a tensor or None) the backward adds to the one that it returns
+    so_far = None
     hooks = None  # {output number: {key: hook}}, once there are any
     branch = None  # of operations that take sides: which each element took, see branches.py
     branch_kind = "side"

@@ -13,34 +13,17 @@ from ..tensor import Tensor
 
 
 def conv(step, device, out):
-    """With packed filters, and all of the epilogue; a kernel table without those (the reference, CUDA) does the same one after the other."""
+    """With all of the epilogue; and with packed filters, where the kernel table has them."""
     kernels, w, bias, geometry = device.kernels, step.weights["weight"], step.weights.get("bias"), Geometry(**step.options)
     forward, relu = kernels.conv.forward, step.relu
     if not hasattr(kernels.conv, "pack"):
-        return one_after_the_other(lambda x: forward(x, w, bias, geometry), relu, out, kernels)
+        return lambda x, added=None: forward(x, w, bias, geometry, epilogue=Epilogue(relu, added, out))
     packed = kernels.conv.pack(w, step.input_shapes[0], geometry)
     step.algorithm = packed.algorithm
     if step.added:
         return lambda x, added: forward(x, packed, bias, geometry, epilogue=Epilogue(relu, added, out))
     epilogue = Epilogue(relu, None, out)
     return lambda x: forward(x, packed, bias, geometry, epilogue=epilogue)
-
-
-def one_after_the_other(convolution, relu, out, kernels):
-    """A convolution and its epilogue, in passes of their own over the result."""
-    add_, relu_ = kernels.elementwise.add_, kernels.activation.relu_
-
-    def run(x, added=None):
-        y = convolution(x)
-        if added is not None:
-            add_(y, added)
-        if relu:
-            relu_(y)
-        if out is None:
-            return y
-        out[...] = y
-        return out
-    return run
 
 
 def linear(step, device, out):

@@ -14,7 +14,7 @@ from functools import partial
 from .. import cat, flatten, nn
 from ..nn import init as draws
 from .initialise import draw, initialise, weighted
-from .parts import norm_relu, response_norm
+from .parts import response_norm, then_relu
 from .scaling import Halvings, map_size, scaled
 
 GoogLeNetOutputs = namedtuple("GoogLeNetOutputs", ("logits", "aux_logits2", "aux_logits1"))  # torchvision's names and order
@@ -58,7 +58,9 @@ class ConvReLU(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x):
-        return norm_relu(self.bn, self.relu, self.conv(x))
+        if isinstance(self.bn, nn.Identity):
+            return then_relu(self.conv, self.relu, x)
+        return then_relu(self.bn, self.relu, self.conv(x))
 
 
 class Inception(nn.Module):

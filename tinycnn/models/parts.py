@@ -1,5 +1,5 @@
 """Pieces that several networks are made of."""
-from .. import flatten, is_grad_enabled, nn
+from .. import flatten, nn
 
 
 class FeaturesThenClassifier(nn.Module):
@@ -27,15 +27,11 @@ def activation(name):
     raise ValueError(f"activation is {name!r}; it can be 'relu' or 'tanh'")
 
 
-def norm_relu(norm, relu, x, add=None):
-    """relu(norm(x) + add); add may be None. In training as one operation, unless somebody listens to one of the layers, or one is of another kind.
-
-    In evaluation layer by layer: there batch normalisation belongs to the convolution before it.
-    """
-    can = type(norm) is nn.BatchNorm2d and type(relu) is nn.ReLU and hasattr(norm, "forward_relu")  # PyTorch's layers, on which our networks run too, cannot
-    if can and norm.training and is_grad_enabled() and not any(layer._forward_pre_hooks or layer._forward_hooks or layer._backward_hooks for layer in (norm, relu)):
-        return norm.forward_relu(x, add)
-    y = norm(x)
+def then_relu(layer, relu, x, add=None):
+    """relu(layer(x) + add); add may be None, and else `layer` a normalisation. In training as one operation where that can be (tinycnn/nn/activation.py: `together`)."""
+    if hasattr(layer, "takes_over") and layer.takes_over(relu):  # PyTorch's layers, on which our networks run too, do not
+        return layer.forward_relu(x) if add is None else layer.forward_relu(x, add)
+    y = layer(x)
     return relu(y if add is None else y + add)
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from .. import flatten, nn
 from ..nn import functional as F
 from .initialise import SCHEMES, draw, initialise
-from .parts import norm_relu
+from .parts import then_relu
 from .scaling import Halvings, scaled
 
 
@@ -32,8 +32,8 @@ class BasicBlock(nn.Module):
         self.plain = shortcut is None
 
     def forward(self, x):
-        y = norm_relu(self.bn1, self.relu, self.conv1(x))
-        return norm_relu(self.bn2, self.relu, self.conv2(y), None if self.plain else shortcut_of(x, self.downsample))
+        y = then_relu(self.bn1, self.relu, self.conv1(x))
+        return then_relu(self.bn2, self.relu, self.conv2(y), None if self.plain else shortcut_of(x, self.downsample))
 
 
 class Bottleneck(nn.Module):
@@ -57,9 +57,9 @@ class Bottleneck(nn.Module):
         self.plain = shortcut is None
 
     def forward(self, x):
-        y = norm_relu(self.bn1, self.relu, self.conv1(x))
-        y = norm_relu(self.bn2, self.relu, self.conv2(y))
-        return norm_relu(self.bn3, self.relu, self.conv3(y), None if self.plain else shortcut_of(x, self.downsample))
+        y = then_relu(self.bn1, self.relu, self.conv1(x))
+        y = then_relu(self.bn2, self.relu, self.conv2(y))
+        return then_relu(self.bn3, self.relu, self.conv3(y), None if self.plain else shortcut_of(x, self.downsample))
 
 
 class ZeroPadding(nn.Module):
@@ -112,7 +112,7 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(C, num_classes)
 
     def forward(self, x):
-        x = self.maxpool(norm_relu(self.bn1, self.relu, self.conv1(x)))
+        x = self.maxpool(then_relu(self.bn1, self.relu, self.conv1(x)))
         for name in self.stages:
             x = getattr(self, name)(x)
         return self.fc(flatten(self.avgpool(x), 1))

@@ -1,4 +1,5 @@
 """Nonlinearities."""
+from ..autograd import is_grad_enabled
 from . import functional as F
 from .module import Module
 
@@ -15,6 +16,15 @@ class ReLU(Module):
 
     def extra_repr(self):
         return "inplace=True" if self.inplace else ""
+
+
+def together(layer, relu):
+    """Whether relu(layer(x)) may be computed as one operation, layer.forward_relu(x): in training, and unless somebody listens to either of the two.
+
+    In evaluation they stay two: there `tinycnn.fuse` sees each layer, and batch normalisation belongs to the convolution before it.
+    """
+    return (type(relu) is ReLU and layer.training and is_grad_enabled()
+            and not any(one._forward_pre_hooks or one._forward_hooks or one._backward_hooks for one in (layer, relu)))
 
 
 class Tanh(Module):

@@ -66,7 +66,8 @@ class ModuleList(Module):
 class Sequential(ModuleList):
     """Modules one after another, each fed what the one before gave: Sequential(a, b)(x) = b(a(x)).
 
-    Built from modules, or from one dictionary that names them. A slice of it is a Sequential too, with the same modules.
+    Built from modules, or from one dictionary that names them. A slice of it is a Sequential too, with the same modules. In training a layer that can do the work of
+    the ReLU behind it as well (Conv2d, BatchNorm2d) does, with the same result in less time.
     """
 
     def __init__(self, *modules):
@@ -78,8 +79,12 @@ class Sequential(ModuleList):
             self.extend(modules)
 
     def forward(self, x):
-        for module in self:
-            x = module(x)
+        modules, i = list(self), 0
+        while i < len(modules):
+            takes_over = getattr(modules[i], "takes_over", None)
+            pair = takes_over is not None and i + 1 < len(modules) and takes_over(modules[i + 1])
+            x = modules[i].forward_relu(x) if pair else modules[i](x)
+            i += 2 if pair else 1
         return x
 
     def __getitem__(self, index):

@@ -1,7 +1,9 @@
 """Convolution layers."""
 from ..ops.common import pair
+from ..ops.conv import conv2d_relu
 from ..tensor import empty, float32
 from . import functional as F
+from .activation import together
 from .linear import draw_as_pytorch_does
 from .module import Module
 from .parameter import Parameter
@@ -66,6 +68,14 @@ class Conv2d(Convolution):
 
     def forward(self, x):
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def forward_relu(self, x):
+        """relu(self(x)) as one operation (tinycnn.ops.conv.conv2d_relu)."""
+        return conv2d_relu(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def takes_over(self, following):
+        """Whether forward_relu does the work of the layer `following`, too."""
+        return type(self) is Conv2d and together(self, following)
 
 
 class ConvTranspose2d(Convolution):

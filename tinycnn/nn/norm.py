@@ -3,6 +3,7 @@ from ..ops.norm import batch_norm_relu
 from ..tensor import float32, int64, ones, tensor, zeros
 from . import functional as F
 from . import init
+from .activation import together
 from .module import Module
 from .parameter import Parameter
 
@@ -51,6 +52,10 @@ class BatchNorm(Module):
     def forward_relu(self, x, add=None):
         """relu(self(x) + add) as one operation (tinycnn.ops.norm.batch_norm_relu)."""
         return batch_norm_relu(x, *self._arguments(x), add)
+
+    def takes_over(self, following):
+        """Whether forward_relu does the work of the layer `following`, too."""
+        return type(self) in (BatchNorm1d, BatchNorm2d) and together(self, following)
 
     def _arguments(self, x):
         """What batch_norm takes beside x; counts the batch."""

@@ -2,15 +2,19 @@
 
 So nothing more is needed for second derivatives, and none of the three is special: transposed convolution is the input gradient, called as a forward.
 """
-from ..autograd import Function
+from ..autograd import Function, is_grad_enabled
+from ..kernels.conv.epilogue import Epilogue
 from ..kernels.conv.geometry import Geometry
 from ..tensor import Tensor
+from .activation import ReLUGrad
 from .common import pair
 from .pad import pad as constant_pad
 
 
 class Conv2d(Function):
     """y = conv(x, w) + bias"""
+
+    adds_to = 0
 
     def forward(ctx, x, w, bias, geometry):
         ctx.save_for_backward(x, w)
@@ -20,19 +24,50 @@ class Conv2d(Function):
     def backward(ctx, dy):
         x, w = ctx.saved_tensors
         dx, dw, dbias, _ = ctx.needs_input_grad
-        return (ConvInputGrad.apply(dy, w, x.shape, ctx.geometry) if dx else None,
+        return (ConvInputGrad.apply(dy, w, x.shape, ctx.geometry, ctx.so_far) if dx else None,
                 ConvWeightGrad.apply(dy, x, w.shape, ctx.geometry) if dw else None,
                 dy.sum((0, 2, 3)) if dbias else None,
                 None)
 
 
-class ConvInputGrad(Function):
-    """dx: every product that an input took part in, sent back to it. Also the forward of transposed convolution."""
+class Conv2dReLU(Function):
+    """y = relu(conv(x, w) + bias): the rectifier on the way out, and on the way back together with the sum that is the gradient of the bias."""
 
-    def forward(ctx, dy, w, x_shape, geometry):
+    adds_to = 0
+
+    def forward(ctx, x, w, bias, geometry):
+        array = ctx.kernels.conv.forward(x.array, w.array, None if bias is None else bias.array, geometry, epilogue=Epilogue(relu=True))
+        y = Tensor(array, x.device)
+        ctx.save_for_backward(x, w, y)
+        ctx.geometry = geometry
+        return y
+
+    @staticmethod
+    def branch(args, outputs):
+        return outputs[0] > 0
+
+    def backward(ctx, dy):
+        x, w, y = ctx.saved_tensors
+        dx, dw, dbias, _ = ctx.needs_input_grad
+        if dbias and not is_grad_enabled():
+            passed, dbias = (Tensor(array, dy.device) for array in ctx.kernels.activation.relu_backward_sums(dy.array, y.array))
+        else:
+            passed = ReLUGrad.apply(dy, y.detach())
+            dbias = passed.sum((0, 2, 3)) if dbias else None
+        return (ConvInputGrad.apply(passed, w, x.shape, ctx.geometry, ctx.so_far) if dx else None,
+                ConvWeightGrad.apply(passed, x, w.shape, ctx.geometry) if dw else None,
+                dbias,
+                None)
+
+
+class ConvInputGrad(Function):
+    """dx: every product that an input took part in, sent back to it; plus `so_far`, what other uses of x have sent back (where nothing is recorded). Also the forward
+    of transposed convolution."""
+
+    def forward(ctx, dy, w, x_shape, geometry, so_far=None):
         ctx.save_for_backward(dy, w)
         ctx.geometry = geometry
-        return ctx.kernels.conv.input_grad(dy.array, w.array, x_shape, geometry)
+        return ctx.kernels.conv.input_grad(dy.array, w.array, x_shape, geometry, add=None if so_far is None else so_far.array)
 
     def backward(ctx, ddx):
         dy, w = ctx.saved_tensors
@@ -62,13 +97,23 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     P = (H + 2*padding - dilation*(R-1) - 1) // stride + 1, and Q likewise. padding may be "valid" (none) or "same" (P = H for stride 1; where the total is odd, the
     extra row is below and the extra column at the right).
     """
+    return Conv2d.apply(*_arguments(x, weight, bias, stride, padding, dilation, groups))
+
+
+def conv2d_relu(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """relu(conv2d(x, ...)), in the time of conv2d alone. (Ours: PyTorch has no such function.)"""
+    return Conv2dReLU.apply(*_arguments(x, weight, bias, stride, padding, dilation, groups))
+
+
+def _arguments(x, weight, bias, stride, padding, dilation, groups):
+    """What Conv2d and Conv2dReLU take, checked."""
     _check("conv2d", x, weight, bias, groups, in_axis=1)
     stride, dilation = pair("conv2d", stride, "stride"), pair("conv2d", dilation, "dilation")
     if isinstance(padding, str):
         x, padding = _named_padding(x, weight.shape[2:], padding, stride, dilation)
     geometry = _geometry("conv2d", stride, pair("conv2d", padding, "padding"), dilation, groups)
     geometry.output_size(x.shape[2:], weight.shape[2:])  # raises where the filter does not fit
-    return Conv2d.apply(x, weight, bias, geometry)
+    return x, weight, bias, geometry
 
 
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):

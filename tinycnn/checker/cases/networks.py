@@ -29,6 +29,11 @@ def batch_norm_relu(m, x, w, b, add=None, statistics=(None, None)):
     return F(m).relu(y if add is None else y + add)
 
 
+def conv2d_relu(m, x, w, b, **options):
+    """relu(conv2d(x)), for PyTorch one after the other."""
+    return m.ops.conv.conv2d_relu(x, w, b, **options) if m.__name__ == "tinycnn" else F(m).relu(F(m).conv2d(x, w, b, **options))
+
+
 CASES = {
     "max_pool2d": (lambda m, x: F(m).max_pool2d(x, 2), X),
     "max_pool2d, overlapping": (lambda m, x: F(m).max_pool2d(x, 3, 2), (1, 2, 7, 5)),
@@ -62,6 +67,9 @@ CASES = {
     "batch_norm_relu with a residual": (lambda m, x, w, b, add: batch_norm_relu(m, x, w, b, add), (3, 2, 2, 3), (2,), (2,), (3, 2, 2, 3)),
     "batch_norm_relu with itself": (lambda m, x: batch_norm_relu(m, x * 2, None, None, x), (3, 2, 2, 3)),
     "batch_norm_relu, inference": (lambda m, x, w, b, add: batch_norm_relu(m, x, w, b, add, running(m, x)), (2, 3, 2, 2), (3,), (3,), (2, 3, 2, 2)),
+    "conv2d_relu": (lambda m, x, w, b: conv2d_relu(m, x, w, b, stride=2, padding=1), X, (4, 3, 3, 2), (4,)),
+    "conv2d_relu without bias": (lambda m, x, w: conv2d_relu(m, x, w, None, groups=3), X, (6, 1, 2, 3)),
+    "conv2d_relu of what is used elsewhere": (lambda m, x, w, b: conv2d_relu(m, x, w, b, padding=1) * x, X, (3, 3, 3, 3), (3,)),
     "relu": (lambda m, x: F(m).relu(x), X),
     "relu in place": (lambda m, x: F(m).relu(x * 2, inplace=True) * 3, X),
     "relu_": (lambda m, x: F(m).relu_(x * x - 0.3), X),
