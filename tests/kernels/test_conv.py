@@ -237,8 +237,8 @@ def test_epilogue_into_channels_of_a_larger_array(case, dtype, algorithm):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("case", ["plain", "one by one", "one by one, strided, padded", "stride jumps over inputs", "groups", "first layer", "channels, filters", "depthwise",
-                                  "empty batch"])
+@pytest.mark.parametrize("case", ["plain", "one by one", "one by one, strided, padded", "stride jumps over inputs", "groups", "first layer", "channels, filters",
+                                  "depthwise", "empty batch"])
 def test_an_input_gradient_added_to_another(case, dtype, algorithm):
     """In whichever order the other lies; it is not changed. Kills: a phase of a strided gradient whose results are not added to; the sum written over what was added."""
     x_shape, w_shape, geometry = (CASES | LARGE)[case]
