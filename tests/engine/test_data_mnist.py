@@ -119,12 +119,14 @@ def test_arrays_that_do_not_belong_together():
 
 
 def test_a_subset_reads_through():
-    """Kills: indices applied twice or not at all; a subset of a list-like dataset that claims to have take."""
+    """Kills: indices applied twice or not at all; a subset of a list-like dataset that claims to have arrays."""
     whole = ArrayDataset(np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1), np.array([0, 1, 2, 3, 4]))
     part = Subset(Subset(whole, [4, 2, 0]), [2, 0])
     assert len(part) == 2 and [part[i][1] for i in range(2)] == [0, 4] and part.take(np.array([1]))[0].item() == 4
     assert part.describe(1) == "the arrays, image 4" and part.classes == whole.classes
-    assert not hasattr(Subset(type("Listed", (list,), {"classes": ["a"]})([(1, 2)]), [0]), "take")
+    assert part.labels.tolist() == [0, 4] and part.images.ravel().tolist() == [0, 4] and part.images.shape == (2, 1, 1, 1)
+    listed = Subset(type("Listed", (list,), {"classes": ["a"]})([(1, 2)]), [0])
+    assert not any(hasattr(listed, name) for name in ("take", "images", "labels"))
     for outside in (5, -1):
         with pytest.raises(IndexError, match=f"{outside} in a dataset of 5"):
             Subset(whole, [0, outside])

@@ -45,15 +45,21 @@ class ArrayDataset:
 
 
 class Subset:
-    """Some samples of a dataset, in the order of `indices`."""
+    """Some samples of a dataset, in the order of `indices`. It has `images` and `labels`, as arrays, where the dataset has."""
 
     def __init__(self, dataset, indices):
         self.dataset, self.indices, self.classes = dataset, np.asarray(indices, np.int64), dataset.classes
         outside = self.indices[(self.indices < 0) | (self.indices >= len(dataset))]
         if len(outside):
             raise IndexError(f"Subset: index {outside[0]} in a dataset of {len(dataset)}")
+        if hasattr(dataset, "labels"):
+            self.labels = np.asarray(dataset.labels)[self.indices]
         if hasattr(dataset, "take"):
             self.take = lambda positions: dataset.take(self.indices[positions])
+
+    @property
+    def images(self):
+        return self.dataset.images[self.indices]  # AttributeError, and so hasattr(subset, "images") is False, where the dataset has no such array
 
     def __len__(self):
         return len(self.indices)

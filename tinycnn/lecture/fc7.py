@@ -10,14 +10,14 @@ A small AlexNet is trained on half of the classes. It is then frozen, and a line
 import numpy as np
 
 from .. import from_numpy, manual_seed, nn, no_grad, optim
-from ..data import ArrayDataset, open_dataset
+from ..data import DataLoader, Subset, open_dataset
 from ..nn import functional as F
 from ..train import make_model
 from ..train.build import make_transform
 from .ablations import RECIPE
 from .claim import Report
 from .noise import difference, percent, points, together
-from .plots import percentages
+from .plots import COLOURS, percentages
 from .training import train
 
 TITLE = "fc7 features generalise: they help with classes that the network was not trained on"
@@ -40,13 +40,13 @@ def compute(cell, place):
     classes = rng.permutation(np.unique(splits[0].labels))  # another half each time
     known, others = classes[:len(classes) // 2], classes[len(classes) // 2:]
     asked = {"model": "alexnet", "recipe": RECIPE, "seed": cell["seed"], "model_options": {"width": cell["width"]}}
-    trainer = train(place.folder / "known", place.progress, datasets=[only(part, known) for part in splits], data="the known classes", epochs=cell["epochs"], **asked)
+    trainer = train(place.folder / "known", place.progress, [OfClasses(part, known) for part in splits], data="the known classes", epochs=cell["epochs"], **asked)
     network, config = trainer.model.eval(), trainer.config
     manual_seed(cell["seed"])
     untrained = make_model(config).eval()
     describe = {"fc7": lambda x: fc7(network, x), "random": lambda x: fc7(untrained, x), "pixels": lambda x: x.flatten(1)}
 
-    every, test = (only(part, others) for part in splits)
+    every, test = (OfClasses(part, others) for part in splits)
     result = {"known_error": 1 - trainer.best, "known": [splits[0].classes[label] for label in known], **{way: [] for way in WAYS}}
     for images in cell["images"]:
         few = take(every, images, rng)
@@ -60,23 +60,30 @@ def compute(cell, place):
     return result
 
 
-def only(dataset, classes):
-    """The images of some classes, which are numbered anew."""
-    chosen = np.flatnonzero(np.isin(dataset.labels, classes))
-    number = {label: i for i, label in enumerate(classes)}
-    return ArrayDataset(dataset.images[chosen], np.array([number[label] for label in dataset.labels[chosen]]), [dataset.classes[label] for label in classes])
+class OfClasses(Subset):
+    """The images of some classes of a dataset; the classes are numbered anew, in this order."""
+
+    def __init__(self, dataset, classes):
+        super().__init__(dataset, np.flatnonzero(np.isin(dataset.labels, classes)))
+        self.classes, number = [dataset.classes[label] for label in classes], np.zeros(len(dataset.classes), np.int64)
+        number[classes] = range(len(classes))
+        self.labels = number[self.labels]
+        if hasattr(dataset, "images"):
+            self.take = lambda positions: (dataset.images[self.indices[positions]], self.labels[positions])
+
+    def __getitem__(self, index):
+        image, _ = super().__getitem__(index)
+        return image, int(self.labels[index])
 
 
 def take(dataset, images, rng):
     """So many images of each class (or all, where there are not so many)."""
-    chosen = np.concatenate([rng.permutation(np.flatnonzero(dataset.labels == label))[:images] for label in range(len(dataset.classes))])
-    return ArrayDataset(dataset.images[chosen], dataset.labels[chosen], dataset.classes)
+    return Subset(dataset, np.concatenate([rng.permutation(np.flatnonzero(dataset.labels == label))[:images] for label in range(len(dataset.classes))]))
 
 
 def repeated(dataset, steps, batch_size):
     """The images again and again, so that an epoch has about so many steps."""
-    times = max(1, steps * batch_size // len(dataset))
-    return ArrayDataset(np.tile(dataset.images, (times, 1, 1, 1)), np.tile(dataset.labels, times), dataset.classes)
+    return Subset(dataset, np.tile(np.arange(len(dataset)), max(1, steps * batch_size // len(dataset))))
 
 
 def fc7(network, x):
@@ -87,9 +94,7 @@ def fc7(network, x):
 @no_grad()
 def described(dataset, features, config):
     """Features of all images, as an array."""
-    pixels = make_transform(config)(dataset.images)
-    parts = [features(from_numpy(np.ascontiguousarray(part.transpose(0, 3, 1, 2), np.float32))).numpy() for part in np.array_split(pixels, max(1, len(pixels) // 100))]
-    return np.concatenate(parts)
+    return np.concatenate([features(x).numpy() for x, _ in DataLoader(dataset, 100, transform=make_transform(config))])
 
 
 def linear_error(x, labels, x_test, labels_test):
@@ -126,8 +131,9 @@ def draw(figure, rows):
     for i, way in enumerate(WAYS):
         values = np.array([row[way] for row in rows])
         places = np.arange(values.shape[1]) + (i - 1.5) * 0.2
-        axes.bar(places, values.mean(axis=0), width=0.18, yerr=values.std(axis=0, ddof=1) if len(rows) > 1 else None, label=way, capsize=3)
+        axes.bar(places, values.mean(axis=0), width=0.18, color=COLOURS[i], yerr=values.std(axis=0, ddof=1) if len(rows) > 1 else None, label=way, capsize=5)
     axes.set_xticks(range(len(rows[0]["images"])), [f"{count} images of each class" for count in rows[0]["images"]])
-    axes.set(ylabel="error on classes that were not trained on", title="A linear classifier on frozen features, and a network from scratch")
+    axes.set(ylabel="new classes' images that are wrong", title="A linear classifier on frozen features, and a network from scratch (lines: ± standard deviation)")
     percentages(axes.yaxis)
-    axes.legend()
+    axes.margins(y=0.2)
+    axes.legend(ncols=len(WAYS), loc="upper center")
