@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..train import recipes
 from .claim import NOT_SHOWN, Report
 from .noise import difference, percent, points, together
-from .plots import curve, percentages
+from .plots import LINES, curve, percentages
 from .training import curves, last
 
 TITLE = "LRN, overlapping pools, dropout and augmentation each make AlexNet better"
@@ -57,12 +57,13 @@ def sentence(without, gain):
 
 def draw(figure, rows):
     left, right = figure.subplots(1, 2, sharey=True)
-    for without in ("nothing", *WITHOUT):
+    for line, without in zip(LINES, ("nothing", *WITHOUT)):
         runs = [row for row in rows if row["without"] == without]
         for axes, part in ((left, "train"), (right, "test")):
-            curve(axes, [run[f"{part}_error"] for run in runs], label=f"without {without}" if without != "nothing" else "the whole network")
+            curve(axes, [run[f"{part}_error"] for run in runs], linestyle=line, label=f"without {without}" if without != "nothing" else "the whole network")
     for axes, title in ((left, "training error"), (right, "test error")):
-        axes.set(title=title, xlabel="epoch", ylim=(0, None))
+        axes.set(title=f"{title}, band: ± standard deviation", xlabel="epoch", ylim=(0, None))
         percentages(axes.yaxis)
         axes.grid(alpha=0.3)
-    right.legend()
+    left.set_ylabel("images that are wrong")
+    right.legend(fontsize="small")

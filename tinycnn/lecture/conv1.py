@@ -1,7 +1,7 @@
 """Claim 1: what AlexNet's first layer makes of an image, and with how many parameters. Asked of the layer itself, and computed by the slides' formulas."""
 from .. import nn, zeros
 from .claim import HELD, IN_PART, Report
-from .plots import bars
+from .plots import BLUE, RED
 
 TITLE = "AlexNet's first layer: 55x55x96 numbers out of 227x227x3, 35 thousand parameters"
 SLIDES = ("Input: 227x227x3 images (224x224 before padding). First layer: 96 11x11 filters applied at stride 4. Output volume size? (N-F)/s+1 = (227-11)/4+1 = 55 -> "
@@ -33,6 +33,14 @@ def report(rows):
 
 
 def draw(figure, rows):
+    """The right end of a line of pixels, and where the filter stands in its last steps."""
     axes = figure.subplots()
-    bars(axes, [f"{row['image']} pixels, padding {row['padding']}" for row in rows], [row["output"][0] for row in rows])
-    axes.set(ylabel="width of conv1's maps", title="An 11x11 filter in steps of 4; slides and paper have maps of 55x55")
+    for line, row in enumerate(rows):
+        axes.barh(line, row["image"], height=0.8, color="gainsboro")
+        axes.barh(line, row["padding"], left=row["image"], height=0.8, color="white", edgecolor="grey", hatch="//")
+        for step in range(row["output"][0] - 2, row["output"][0] + 2):  # the last three, and the one that would go beyond the end
+            start, fits = 4 * (step - 1) - row["padding"], step <= row["output"][0]
+            bar = axes.barh(line + 0.2 * (step - row["output"][0] + 0.5), 11, left=start, height=0.16, color=BLUE if fits else "none", edgecolor=BLUE if fits else RED)
+            axes.bar_label(bar, [str(step) if fits else "does not fit"], label_type="center", color="white" if fits else RED)
+    axes.set(xlim=(203, 233), ylim=(len(rows) - 0.5, -0.5), xlabel="pixel", title="The last steps of conv1's filter: 11 pixels wide, 4 pixels a step (hatched: zeros)")
+    axes.set_yticks(range(len(rows)), [f"{row['image']} pixels,\npadding {row['padding']}:\n{row['output'][0]} steps" for row in rows])

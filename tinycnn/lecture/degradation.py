@@ -67,7 +67,8 @@ def draw(figure, rows):
             runs = [row for row in rows if (row["kind"], row["layers"]) == (kind, depth)]
             for part, line in (("train", "--"), ("test", "-")):
                 curve(axes, [run[f"{part}_error"] for run in runs], color=f"C{i}", linestyle=line, label=f"{depth} layers" if part == "test" else None)
-        axes.set(title=f"{kind}: training error dashed, test error solid", xlabel="epoch")
+        axes.set(title={"plain": "plain networks", "resnet": "residual networks"}[kind], xlabel="epoch")
         axes.grid(alpha=0.3)
-        axes.legend()
+    panels[0].set_ylabel("images that are wrong")
     percentages(panels[0].yaxis)
+    panels[1].legend(title="dashed: training images\nsolid: test images")

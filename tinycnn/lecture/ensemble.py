@@ -2,7 +2,7 @@
 
 Theory has a say in this: minus the logarithm is convex, so the loss of the average is never above the average of the losses (Jensen). Errors have no such guarantee.
 """
-from itertools import combinations
+from itertools import combinations, cycle
 from statistics import fmean
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ..train.evaluate import ensemble, probabilities, score
 from .claim import Report
 from .noise import difference, percent, points
-from .plots import percentages
+from .plots import LINES, percentages
 from .training import train
 
 TITLE = "An ensemble of seven networks is better than one"
@@ -56,9 +56,9 @@ def report(rows):
 def draw(figure, rows):
     left, right = figure.subplots(1, 2)
     for axes, what in ((left, "error"), (right, "loss")):
-        for row in rows:
-            axes.plot(range(1, row["members"] + 1), row[what], marker=".", label=f"ensemble {row['seed'] + 1}")
-        axes.set(xlabel="networks together", ylabel=f"test {what}")
+        for line, row in zip(cycle(LINES), rows):
+            axes.plot(range(1, row["members"] + 1), row[what], marker="o", linestyle=line, label=f"ensemble {row['seed'] + 1}")
+        axes.set(xlabel="networks together", ylabel={"error": "test images that are wrong", "loss": "test loss, nats"}[what])
         axes.grid(alpha=0.3)
     percentages(left.yaxis)
     left.legend()

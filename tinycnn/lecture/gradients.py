@@ -16,6 +16,7 @@ from ..data import DataLoader, open_dataset
 from ..data.transforms import Compose, Normalize, Resize, ToFloat
 from ..nn import functional as F
 from .claim import DID_NOT_HOLD, HELD, IN_PART, Report
+from .plots import COLOURS, LINES
 
 TITLE = "Gradients vanish or explode in deep plain networks"
 SLIDES = "Deeper neural networks are more difficult to train. Deep networks suffer from vanishing and exploding gradients."
@@ -43,7 +44,7 @@ def compute(cell, place):
     kind, batch_norm, init, lr = NETWORKS[cell["network"]]
     train = open_dataset(cell["data"])
     manual_seed(cell["seed"])
-    network = models.build(f"{kind}{cell['layers']}", num_classes=len(train.classes), in_channels=train.images.shape[-1], width=cell["width"],
+    network = models.build(f"{kind}{cell['layers']}", num_classes=len(train.classes), in_channels=train[0][0].shape[-1], width=cell["width"],
                            image_size=cell["image_size"], init=init)
     if not batch_norm:
         remove_batch_norm(network)
@@ -100,12 +101,12 @@ def ratio(gradients):
 
 def report(rows):
     found = {name: {when: [ratio(row[when]) for row in rows if row["network"] == name] for when in ("before", "after")} for name in NETWORKS}
-    table = [(name, times(ratios["before"]), state(ratios["before"]), times(ratios["after"]), state(ratios["after"])) for name, ratios in found.items()]
+    table = [(label(name), times(ratios["before"]), state(ratios["before"]), times(ratios["after"]), state(ratios["after"])) for name, ratios in found.items()]
     states = {name: [state(ratios[when]) for when in ("before", "after")] for name, ratios in found.items()}
     sick = [name for name, (before, _) in states.items() if before != HEALTHY and NETWORKS[name][0] == "plain"]
     with_norm = [name for name, (_, batch_norm, *_) in NETWORKS.items() if batch_norm]
     paper_right = all(set(states[name]) == {HEALTHY} for name in with_norm)
-    told = "; ".join(f"{name}: {before} at initialisation" + (f", {after} after {rows[0]['steps']} steps" if after != before else "")
+    told = "; ".join(f"{label(name)}: {before} at initialisation" + (f", {after} after {rows[0]['steps']} steps" if after != before else "")
                      for name, (before, after) in states.items())
     words = (f"{told}. The paper's remark that with BatchNorm gradients are healthy {'holds here' if paper_right else 'does not hold here at all times'}. (Healthy: at "
              f"the first layer less than {BOUND} times larger or smaller than at the last; geometric mean of {len(rows) // len(NETWORKS)} seeds.)")
@@ -113,6 +114,11 @@ def report(rows):
                  "steps, without BatchNorm at smaller learning rates.",)
     verdict = IN_PART if 0 < len(sick) < 3 else HELD if sick else DID_NOT_HOLD
     return Report(("network", "first / last layer", "", f"after {rows[0]['steps']} steps", ""), table, verdict, words, different)
+
+
+def label(name):
+    """What a network of NETWORKS is called where it is shown."""
+    return {"plain": "plain, He's weights", "residual": "residual, no BatchNorm"}.get(name, name)
 
 
 def times(ratios):
@@ -133,12 +139,14 @@ def state(ratios):
 
 def draw(figure, rows):
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, when, title in zip(panels, ("before", "after"), ("at initialisation", f"after {rows[0]['steps']} steps")):
+    for axes, when, title in zip(panels, ("before", "after"), ("at initialisation", f"after {rows[0]['steps']} steps (missing: overflow)")):
         for i, name in enumerate(NETWORKS):
             runs = [row[when] for row in rows if row["network"] == name]
-            for j, run in enumerate(runs):
-                axes.plot(range(1, len(run) + 1), [value or math.nan for value in run], color=f"C{i}", alpha=0.7, label=None if j else name)
+            for run in runs:
+                line, = axes.plot(range(1, len(run) + 1), [value or math.nan for value in run], color=COLOURS[i], linestyle=LINES[i])
+            if when == "before":
+                line.set_label(label(name))
         axes.set(title=title, xlabel="layer", yscale="log")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("norm of the gradient at a layer's output")
-    panels[0].legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=3)

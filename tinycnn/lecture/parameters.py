@@ -1,6 +1,7 @@
 """Claim 2: AlexNet has 60 million parameters, LeNet-5 60 thousand. Both counted, layer by layer."""
 from .. import models, nn
 from .claim import HELD, IN_PART, Report
+from .plots import BLUE
 
 TITLE = "AlexNet has 60 million parameters, LeNet-5 60 thousand"
 SLIDES = "Has 60 Million parameter compared to 60k parameter of LeNet-5"
@@ -34,10 +35,10 @@ def report(rows):
 
 def draw(figure, rows):
     left, right = figure.subplots(1, 2)
-    for axes, network in ((left, "lenet5_1998"), (right, "alexnet")):
+    for axes, network, names in ((left, "lenet5_1998", None), (right, "alexnet", ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"))):
         layers = next(row["layers"] for row in rows if row["network"] == network)
-        drawn = axes.barh(list(layers), list(layers.values()))
+        drawn = axes.barh(names or list(layers), list(layers.values()), color=BLUE)
         axes.bar_label(drawn, [f"{count:,}" for count in layers.values()], padding=3)
         axes.invert_yaxis()
-        axes.set(title=f"{NETWORKS[network]}: {sum(layers.values()):,}", xlabel="parameters")
+        axes.set(title=f"{NETWORKS[network]}: {sum(layers.values()):,}", xlabel="parameters", xticks=[])
         axes.margins(x=0.4)

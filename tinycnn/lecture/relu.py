@@ -8,7 +8,7 @@ from statistics import fmean
 
 from .claim import DID_NOT_HOLD, HELD, IN_PART, NOT_SHOWN, Report
 from .noise import scatter
-from .plots import curve, percentages
+from .plots import BLUE, RED, curve, percentages
 from .training import BARE, curves
 
 TITLE = "ReLUs train several times faster than tanhs"
@@ -93,12 +93,15 @@ def shown(choice):
 
 def draw(figure, rows):
     axes = figure.subplots()
-    for activation, line, colour in (("relu", "-", "tab:blue"), ("tanh", "--", "tab:orange")):
+    for activation, kind, line, colour in (("relu", "ReLU", "-", BLUE), ("tanh", "tanh", "--", RED)):
         runs = {lr: [row["train_error"] for row in rows if row["activation"] == activation and row["lr"] == lr] for lr in sorted({row["lr"] for row in rows})}
         best = min(runs, key=lambda lr: fmean(errors[-1] if errors else 1.0 for errors in runs[lr]))
         for lr, errors in runs.items():
-            curve(axes, errors, linestyle=line, color=colour, alpha=1 if lr == best else 0.25, label=f"{activation}, rate {lr:g}")
-    axes.set(xlabel="epoch", ylabel="training error", ylim=(0, 0.5), title="LeNet-5 with ReLUs and with tanhs (strong: the rate with the lowest error at the end)")
+            if lr == best:
+                curve(axes, errors, linestyle=line, color=colour, label=f"{kind}, best rate ({lr:g}), ± standard deviation")
+            else:
+                curve(axes, [[fmean(values) for values in zip(*errors)]], linestyle=line, color=colour, alpha=0.35, linewidth=1)
+    axes.set(xlabel="epoch", ylabel="training images that are wrong", ylim=(0, 0.5), title="LeNet-5 with ReLUs and with tanhs (thin: at other learning rates)")
     percentages(axes.yaxis)
-    axes.legend(fontsize="small")
+    axes.legend()
     axes.grid(alpha=0.3)

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import manual_seed, nn, ones
 from .claim import HELD, IN_PART, Report
+from .plots import RED
 
 TITLE = "Three 3x3 layers see what one 7x7 layer sees: 7x7 pixels, with 27 C^2 instead of 49 C^2 weights"
 SLIDES = ("Stack of three 3x3 conv (stride 1) layers has the same effective receptive field as one 7x7 conv layer. But deeper, more non-linearities. And fewer "
@@ -51,9 +52,11 @@ def what(row):
 
 
 def draw(figure, rows):
-    for axes, row in zip(figure.subplots(1, len(rows), sharey=True), rows):
+    panels = figure.subplot_mosaic([["3x3, 1", "3x3, 2", "3x3, 3"], [".", "5x5, 1", "7x7, 1"]])  # what sees the same, one above the other
+    for row in rows:
+        axes = panels[f"{row['filter']}x{row['filter']}, {row['layers']}"]
         axes.imshow(row["gradient"], cmap="Blues", vmin=0, vmax=1)
         low, high = IMAGE / 2 - row["sees"][0] / 2 - 0.5, IMAGE / 2 + row["sees"][0] / 2 - 0.5
-        axes.plot([low, high, high, low, low], [low, low, high, high, low], color="tab:red")
-        axes.set(title=f"{what(row)}: {row['sees'][0]}x{row['sees'][1]}", xticks=[], yticks=[])
-    figure.suptitle("Gradient of the output in the middle with respect to the pixels (largest = 1)")
+        axes.plot([low, high, high, low, low], [low, low, high, high, low], color=RED)
+        axes.set(title=f"{what(row)} sees {row['sees'][0]}x{row['sees'][1]}", xticks=[], yticks=[])
+    figure.suptitle("How much each pixel changes the output in the middle (dark: most)")

@@ -10,6 +10,7 @@ from .. import cat, from_numpy, manual_seed, models, nn, randn
 from ..nn import functional as F
 from . import two_processes
 from .claim import DID_NOT_HOLD, HELD, Report
+from .plots import RED
 
 TITLE = "AlexNet on two GPUs: conv2, conv4, conv5 read only the maps of their own GPU; conv3 and the fully connected layers read all"
 SLIDES = ("Network spread across 2 GPUs, half the neurons (feature maps) on each GPU. CONV1, CONV2, CONV4, CONV5: connections only with feature maps on same GPU. "
@@ -93,8 +94,8 @@ def draw(figure, rows):
                                                                              ("conv5", 384, 256, 2))):
         reads = np.kron(np.eye(groups), np.ones((filters // groups, inputs // groups)))
         axes.imshow(reads, cmap="Blues", vmin=0, vmax=1.5, aspect="auto", extent=(0, inputs, filters, 0))
-        axes.axhline(filters / 2, color="tab:red", linestyle=":")
+        axes.axhline(filters / 2, color=RED, linestyle=":")
         axes.set(title=f"{layer}: {reads.mean():.0%}", xlabel="maps read", ylabel="filters" if layer == "conv1" else "")
-    above.suptitle("Which maps the filters read (above the red line those of the first GPU, below it those of the second)")
+    above.suptitle("Which maps the filters read (above the red line: filters of the first GPU; below it: of the second)")
     for part in below:
         two_processes.draw(part.subplots(), *single)

@@ -8,7 +8,7 @@ from .. import manual_seed, models, nn, no_grad, randn
 from ..tools import summary
 from .claim import HELD, IN_PART, Report
 from .depth import depth
-from .plots import bars
+from .plots import GREEN, ORANGE, bars
 
 TITLE = "VGG has 140 million parameters and 16 to 19 layers; VGG-19 is only slightly better and takes more memory"
 SLIDES = "140 million parameters. AlexNet: 8 layers, VGGNet: 16 - 19 layers. Use VGG16 or VGG19 (VGG19 only slightly better, more memory)"
@@ -66,8 +66,8 @@ def draw(figure, rows):
     names = [row["network"] for row in shown]
     left, middle, right = figure.subplots(1, 3)
     bars(left, names, [row["parameters"] / 1e6 for row in shown], "{:.0f}")
-    bars(middle, names, [row["activation_bytes"] / MIB for row in shown], "{:.0f}", "tab:orange")
-    bars(right, names, [row["macs"] / 1e9 for row in shown], "{:.1f}", "tab:green")
-    for axes, title in ((left, "million parameters"), (middle, "MiB of activations for an image"), (right, "billion multiply-adds")):
-        axes.set_title(title)
+    bars(middle, names, [row["activation_bytes"] / MIB for row in shown], "{:.0f}", ORANGE)
+    bars(right, names, [row["macs"] / 1e9 for row in shown], "{:.1f}", GREEN)
+    for axes, what in ((left, "million parameters"), (middle, "MiB of activations, one image"), (right, "billion multiply-adds, one image")):
+        axes.set_ylabel(what)
         axes.tick_params(axis="x", rotation=45)

@@ -2,6 +2,7 @@
 from .. import models, nn
 from .claim import DID_NOT_HOLD, IN_PART, Report
 from .depth import depth
+from .plots import BLUE
 
 TITLE = "The winners of ILSVRC: fewer errors each year, with deeper networks"
 SLIDES = ("Accuracy comparison. ZFNet: 11.7% top 5 error in ILSVRC'13. VGGNet: 7.3% top 5 error in ILSVRC'14. GoogLeNet: classification winner (6.7% top 5 error). "
@@ -48,10 +49,11 @@ def report(rows):
 def draw(figure, rows):
     axes = figure.subplots()
     found = {row["network"]: row for row in rows}
-    colours = ["tab:blue" if network else "silver" for *_, network in WINNERS]
+    colours = [BLUE if network else "silver" for *_, network in WINNERS]
     drawn = axes.bar([f"{year}\n{who}" for year, who, *_ in WINNERS], [error for _, _, error, _ in WINNERS], color=colours)
-    axes.bar_label(drawn, [f"{error:g}%" + (f"\n{found[network]['depth']} layers" if network else "") for _, _, error, network in WINNERS])
-    axes.axhline(HUMAN, color="black", linestyle=":", label=f"a trained person, {HUMAN}%")
+    axes.bar_label(drawn, [f"{error:g}%" + (f"\n{found[network]['depth']} layers" if network else "") for _, _, error, network in WINNERS],
+                   padding=3, bbox={"color": "white", "pad": 0})
+    axes.axhline(HUMAN, color="black", linestyle=":", label=f"a trained person, {HUMAN}%", zorder=0)
     axes.set(ylabel="top-5 error, %", title="ILSVRC classification (grey: not among the networks here)")
     axes.margins(y=0.15)
     axes.legend()
