@@ -6,11 +6,11 @@
 
 For stride 1 these are windows again, walking backwards: tap r lies over p = (h + padding) - r * dilation. For larger strides the inputs are taken in `stride` phases,
 h = a, a + stride, ...: in a phase the same taps are always the ones that divide, and they lie over p = i + start - t * step, a window of stride 1 over dy. Each phase is
-a convolution of its own, with those taps' filters, which writes every stride-th pixel of dx: no product with a zero is computed. A phase without taps is zero.
+a convolution of its own, with those taps' filters, which writes every stride-th pixel of dx: no product with a zero is computed. Where a phase has no taps dx is zero.
 
 `weight_grad` has a kernel of its own, whose sum runs over images and positions.
 """
-from math import gcd, inf
+from math import gcd, inf, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -85,10 +85,14 @@ def stages(form, n, geometry, dtype, kernels=None, tensor=""):
     if 0 in n:
         return []
     M, N, K, G = products(form, n, kernels.chunk)
+    phases = 1
+    if form == "input_grad" and geometry.stride != (1, 1):  # one after another, each with a share of the pixels and, but for those without any, of the taps
+        phases = prod(sum(bool(range(taps)[phase(a, taps, *axis)[0]]) for a in range(axis[0])) for taps, axis in zip((n.R, n.S), zip(*geometry[:3])))
+        M, K = n.N * blocks(n.H, geometry.stride[0]) * blocks(n.W, geometry.stride[1]), blocks(K, phases)
     tile, parts = cut(M, N, K, G, dtype)
-    side, phases = SIDES[tile], geometry.stride[0] * geometry.stride[1] if form == "input_grad" else 1
+    side = SIDES[tile]
     tiles = blocks(M, side) * blocks(N, side) * G
-    flops = 2 * tiles * side * side * K / phases  # a phase has a share of the taps
+    flops = 2 * phases * tiles * side * side * K
     elements = n.N * (n.C * n.H * n.W + n.K * n.P * n.Q) + n.K * (n.C // n.G) * n.R * n.S + 2 * scratch(form, n, geometry, dtype)
     operation = "weights" if form == "weight_grad" else "gather"
     types = {kernels.type_name: np.float16 if tensor == "fp16" else dtype}
@@ -132,16 +136,15 @@ def input_grad(dy, w, x_shape, geometry, kernels=OWN):
     dx = empty_images(x_shape, accumulator(dy), dy)
     w = w.reshape(n.G, n.K // n.G, n.C // n.G, n.R, n.S).transpose(0, 2, 3, 4, 1)  # each input channel has its filters: G, C/G, R, S, K/G
     (sh, sw), (ph, pw), (dh, dw) = geometry[:3]
-    for a in range(min(sh, n.H)):
-        for b in range(min(sw, n.W)):
-            rows, down, step_h = phase(a, n.R, sh, ph, dh)
-            columns, across, step_w = phase(b, n.S, sw, pw, dw)
-            filters, part = contiguous(w[:, :, rows, columns]), dx[:, :, a::sh, b::sw]
+    down, across = [phase(a, n.R, sh, ph, dh) for a in range(min(sh, n.H))], [phase(b, n.S, sw, pw, dw) for b in range(min(sw, n.W))]
+    if not w.size or not all(range(n.R)[rows] for rows, *_ in down) or not all(range(n.S)[columns] for columns, *_ in across):
+        copy_(dx, 0)  # in one pass: every second pixel by itself would take as long as all
+    for a, (rows, start_h, step_h) in enumerate(down):
+        for b, (columns, start_w, step_w) in enumerate(across):
+            filters = contiguous(w[:, :, rows, columns])
             if filters.size:
-                taps = Taps(*filters.shape[2:4], down, across, 1, 1, step_h, step_w)
-                gather(dy, filters.reshape(n.C, *filters.shape[2:]), None, part, taps, n.G, kernels)
-            else:
-                copy_(part, 0)
+                taps = Taps(*filters.shape[2:4], start_h, start_w, 1, 1, step_h, step_w)
+                gather(dy, filters.reshape(n.C, *filters.shape[2:]), None, dx[:, :, a::sh, b::sw], taps, n.G, kernels)
     return dx
 
 

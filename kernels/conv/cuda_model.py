@@ -1,13 +1,12 @@
-"""How long a GPU should take: a roofline of three lines, with the figures of one device, an H100 SXM. It serves to compare algorithms, by shape alone, and is what
-`tinycnn explain-algo --device cuda` prints. Nothing here was measured.
+"""How long a GPU should take: a roofline of three lines, with the figures of one device (kernels/cuda/roofline.py). It serves to compare algorithms, by shape alone,
+and is what `tinycnn explain-algo --device cuda` prints.
 
 An algorithm is a few stages, one after the other, of which each takes
 
     launches + max(bytes / bandwidth, FLOPs / (peak * efficiency * share of the multiprocessors that are busy))
 
-Efficiency is what the literature says of kernels of this kind (hand-written register tiles reach about 70% of the peak, small ones 50%; tensor cores about 50%). A
-multiprocessor is busy while there is a block for it: the last, partly filled round of blocks counts as a whole one. How many warps it holds at a time, among which it can
-choose while others wait for memory, follows from the registers and the shared memory of the compiler's report (`resident`).
+A multiprocessor is busy while there is a block for it: the last, partly filled round of blocks counts as a whole one. How many warps it holds at a time, among which it
+can choose while others wait for memory, follows from the registers and the shared memory of the compiler's report (`resident`).
 """
 from math import ceil
 from typing import NamedTuple
@@ -15,17 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cuda import blocks, compiler, source
-from ..matmul.cuda import EFFICIENCY, SIDES, cut
+from ..cuda.roofline import BANDWIDTH, EFFICIENCY, EFFICIENCY_TENSOR, LAUNCH, PEAK, PEAK_TENSOR, busy
+from ..matmul.cuda import SIDES, cut
 from ..matmul.cuda import SOURCE as MATMUL
 
 ARCHITECTURE = "sm_90"
-MULTIPROCESSORS = 132
 REGISTERS, SHARED, WARPS = 1 << 16, 228 << 10, 64  # of a multiprocessor
-BANDWIDTH = 3.0e12  # bytes/s
-PEAK = {4: 60e12, 8: 30e12}  # FLOP/s, by the bytes of a number
-PEAK_TENSOR = {"tf32": 490e12, "fp16": 980e12}
-EFFICIENCY_TENSOR = 0.5
-LAUNCH = 3e-6  # seconds that a kernel takes to begin and end
 BLOCK = 256  # threads, of all kernels here
 
 
@@ -50,6 +44,7 @@ class Stage(NamedTuple):
     tile: str = "large"
     launches: int = 1
     tensor: str = ""  # "tf32" or "fp16" on tensor cores
+    bandwidth: float = 1.0  # of the device's, the share that it reaches
 
 
 def seconds(stages):
@@ -59,12 +54,7 @@ def seconds(stages):
 
 def stage_seconds(stage):
     peak = PEAK_TENSOR[stage.tensor] * EFFICIENCY_TENSOR if stage.tensor else PEAK[stage.itemsize] * EFFICIENCY[stage.tile]
-    return stage.launches * LAUNCH + max(stage.bytes / BANDWIDTH, stage.flops / (peak * busy(stage.blocks)))
-
-
-def busy(blocks):
-    """The share of the multiprocessors that have something to do while so many blocks are worked off, one on each at a time."""
-    return blocks / (ceil(blocks / MULTIPROCESSORS) * MULTIPROCESSORS) if blocks else 1.0
+    return stage.launches * LAUNCH + max(stage.bytes / (BANDWIDTH * stage.bandwidth), stage.flops / (peak * busy(stage.blocks)))
 
 
 def resident(kernel):
@@ -89,6 +79,6 @@ def product(M, N, K, matrices, dtype):
                  tile, 1 + (parts > 1))
 
 
-def passes(name, elements, dtype, kernel, launches=1):
+def passes(name, elements, dtype, kernel, launches=1, bandwidth=1.0):
     """The Stage of kernels that read or write so many elements, and compute next to nothing."""
-    return Stage(name, 0, elements * dtype.itemsize, 0, dtype.itemsize, kernel, launches=launches)
+    return Stage(name, 0, elements * dtype.itemsize, 0, dtype.itemsize, kernel, launches=launches, bandwidth=bandwidth)

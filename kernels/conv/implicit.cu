@@ -12,7 +12,7 @@
 // is cut into parts (blockIdx.z), which are stored apart and added up in order by `add_parts` of matmul.cu.
 //
 //     a thread, in each step:   one quad of x (or dy) and one of w (or x) from memory; 8 * (8 + 8) elements from shared memory; 8 * 64 multiply-adds
-//     and in the end:           8 x 8 elements of y, four channels at a time where these lie together
+//     and in the end:           8 x 8 elements of y, four channels or, in contiguous images, four pixels at a time
 #include "operands.h"
 
 // blockIdx: x tiles of positions and filters, y group, z part of the sum. Parts of y lie part_y elements apart.
@@ -33,8 +33,27 @@ __device__ __forceinline__ void gather(const real* x, const Images& X, const rea
     Tile<SIDE>::multiply(patches, filters, steps, my_row, my_column, shared, sums);
 
     y += blockIdx.z * part_y + group * Y.channels * Y.channel;
-    bool whole = has_quads(y, Y);
     if (bias) bias += group * Y.channels;
+    if (has_quads_of_pixels(y, Y)) {
+#pragma unroll
+        for (int i = 0; i < EACH; i += 4) {
+            index_t position = first + Tile<SIDE>::place(my_row, i);
+            if (position >= positions) continue;
+            Wheels pixel(position, Y.height, Y.width);
+            real* there = y + pixel.outer * Y.image + pixel.middle * Y.row + pixel.inner * Y.column;
+#pragma unroll
+            for (int j = 0; j < EACH; ++j) {
+                int k = k0 + Tile<SIDE>::place(my_column, j);
+                if (k >= Y.channels) continue;
+                Four quad;
+#pragma unroll
+                for (int l = 0; l < 4; ++l) quad.x[l] = sums[i + l][j] + (bias ? bias[k] : real(0));
+                *reinterpret_cast<Four*>(there + k * Y.channel) = quad;
+            }
+        }
+        return;
+    }
+    bool whole = has_quads(y, Y);
 #pragma unroll
     for (int i = 0; i < EACH; ++i) {
         index_t position = first + Tile<SIDE>::place(my_row, i);
@@ -47,13 +66,7 @@ __device__ __forceinline__ void gather(const real* x, const Images& X, const rea
             Four quad;
 #pragma unroll
             for (int l = 0; l < 4; ++l) quad.x[l] = sums[i][j + l] + (bias && k + l < Y.channels ? bias[k + l] : real(0));
-            if (whole && k + 4 <= Y.channels) {
-                *reinterpret_cast<Four*>(there + k) = quad;
-            } else {
-#pragma unroll
-                for (int l = 0; l < 4; ++l)
-                    if (k + l < Y.channels) there[(k + l) * Y.channel] = quad.x[l];
-            }
+            store_four(there + k * Y.channel, Y.channel, Y.channels - k, whole, quad);
         }
     }
 }

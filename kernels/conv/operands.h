@@ -14,6 +14,11 @@ __device__ __forceinline__ bool has_quads(const real* x, const Images& lie) {
     return lie.channel == 1 && aligned(x, lie.image) && aligned(x, lie.row) && aligned(x, lie.column);
 }
 
+// Whether pixels 0 to 3, 4 to 7, ... of each channel can be: their planes lie together, and have a multiple of four.
+__device__ __forceinline__ bool has_quads_of_pixels(const real* x, const Images& lie) {
+    return lie.column == 1 && lie.row == lie.width && lie.height * lie.width % 4 == 0 && aligned(x, lie.image) && aligned(x, lie.channel);
+}
+
 // Four channels of a pixel; zeros outside the image, and where not `inside`.
 __device__ __forceinline__ Four pixel_quad(const real* x, const Images& lie, int h, int w, int c, bool inside, bool whole) {
     inside = inside && 0 <= h && h < lie.height && 0 <= w && w < lie.width;

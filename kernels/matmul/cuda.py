@@ -10,12 +10,13 @@ import numpy as np
 
 from ..cuda import array_module, blocks, empty, launch, layout, strided
 from ..cuda.backend import is_simulated
+from ..cuda.roofline import BANDWIDTH, EFFICIENCY, MULTIPROCESSORS, PEAK, rounds
 
 SOURCE = "matmul/matmul.cu"
 THREADS = 256  # of a block
 SIDES = {"small": 64, "large": 128}  # of tiles; in double a large one is small (tile.h)
-EFFICIENCY = {"small": 0.5, "large": 0.7}  # of the peak that kernels with such tiles reach, says the literature
-BLOCKS = 264  # wanted: two for each multiprocessor of an H100
+BLOCKS = 264  # of large tiles, at least: two for each multiprocessor
+MOST_BLOCKS = 528  # of parts: beyond four for each multiprocessor there is nothing to gain
 LEAST_DEPTH = 256  # of a part of the sum over K
 CHOICES = ("own", "cublas")
 
@@ -58,11 +59,15 @@ def multiply(a, b, c, bias=None):
 
 
 def cut(M, N, K, matrices, dtype):
-    """(kind of tile, parts of the sum over K): large tiles where they make blocks enough and are well filled, else small ones, and of a long sum several parts."""
+    """(kind of tile, parts of the sum over K): large tiles where they make blocks enough and are well filled, else small ones, and of a long sum as many parts as take
+    the least time: all tiles of a part, each in its round of multiprocessors, and the partial sums written and read."""
     tiles = {kind: matrices * blocks(M, side) * blocks(N, side) for kind, side in SIDES.items()}
     if tiles["large"] >= BLOCKS and dtype == np.float32 and 4 * tiles["large"] * EFFICIENCY["small"] <= tiles["small"] * EFFICIENCY["large"]:
         return "large", 1
-    return "small", max(1, min(BLOCKS // max(1, tiles["small"]), K // LEAST_DEPTH))
+    side, of = SIDES["small"], matrices * M * N * dtype.itemsize
+    whole = 2 * side * side * K * MULTIPROCESSORS / (PEAK[dtype.itemsize] * EFFICIENCY["small"])  # seconds of one block on its multiprocessor
+    few = min(K // LEAST_DEPTH, MOST_BLOCKS // max(1, tiles["small"]))
+    return "small", min(range(1, max(1, few) + 1), key=lambda parts: rounds(tiles["small"] * parts) / parts * whole + (2 * parts * of / BANDWIDTH if parts > 1 else 0))
 
 
 def uses_cublas():

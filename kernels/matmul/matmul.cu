@@ -5,7 +5,7 @@
 // napkin math. Here is what is particular to plain matrices: quads go along whichever direction lies together in memory, so that a warp reads whole lines of 128 bytes.
 //
 //     a thread fetches, for each step:  4 consecutive elements (one load of 16 bytes where rows begin on multiples of 16, else four)
-//     and stores in the end:            8 x 8 (or 4 x 4) elements of C
+//     and stores in the end:            8 x 8 (or 4 x 4) elements of C, four at a time where they lie together: a warp writes 256 bytes of a line at once
 //
 // Where M and N are small and K is large there would be too few blocks: the sum over K is then split; each part is stored on its own, and `add_parts` adds them up, in order
 // (so the result is the same, bit for bit, each time; atomic additions would come in any order).
@@ -59,17 +59,23 @@ __device__ __forceinline__ void multiply(const Layout& batch, const real* a, ind
 
     c += matrix[0] + blockIdx.y * part_c;
     if (bias) bias += matrix[3];
+    bool whole = (along_n ? c_column : c_row) == 1 && aligned(c, along_n ? c_row : c_column);
 #pragma unroll
-    for (int j = 0; j < EACH; ++j) {  // columns outside: otherwise all their offsets would be kept in registers
-        index_t n = n0 + Tile<SIDE>::place(my_column, j);
-        if (n >= N) continue;
-        real added = bias ? bias[n] : real(0);
+    for (int i = 0; i < EACH; i += 4)
 #pragma unroll
-        for (int i = 0; i < EACH; ++i) {
-            index_t m = m0 + Tile<SIDE>::place(my_row, i);
-            if (m < M) c[m * c_row + n * c_column] = sums[i][j] + added;
-        }
-    }
+        for (int j = 0; j < EACH; j += 4)
+#pragma unroll
+            for (int l = 0; l < 4; ++l) {  // quads along whichever direction lies together
+                index_t m = m0 + Tile<SIDE>::place(my_row, along_n ? i + l : i), n = n0 + Tile<SIDE>::place(my_column, along_n ? j : j + l);
+                if (m >= M || n >= N) continue;
+                Four quad;
+#pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    quad.x[e] = along_n ? sums[i + l][j + e] : sums[i + e][j + l];
+                    if (bias && (!along_n || n + e < N)) quad.x[e] += bias[along_n ? n + e : n];
+                }
+                store_four(c + m * c_row + n * c_column, along_n ? c_column : c_row, along_n ? N - n : M - m, whole, quad);
+            }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -79,7 +85,7 @@ multiply_small(const Layout batch, const real* a, index_t a_row, index_t a_colum
     multiply<SMALL>(batch, a, a_row, a_column, b, b_row, b_column, c, c_row, c_column, bias, M, N, K, part_k, part_c, shared);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
 multiply_large(const Layout batch, const real* a, index_t a_row, index_t a_column, const real* b, index_t b_row, index_t b_column, real* c, index_t c_row, index_t c_column,
              const real* bias, index_t M, index_t N, index_t K, index_t part_k, index_t part_c) {
     __shared__ __align__(16) Tile<LARGE>::Shared shared;

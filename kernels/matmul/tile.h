@@ -31,6 +31,17 @@ __device__ __forceinline__ Four load_four(const real* p, index_t step, index_t l
     return quad;
 }
 
+// Up to four elements back to memory, likewise.
+__device__ __forceinline__ void store_four(real* p, index_t step, index_t left, bool whole, const Four& quad) {
+    if (whole && left >= 4) {
+        *reinterpret_cast<Four*>(p) = quad;
+    } else {
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+            if (i < left) p[i * step] = quad.x[i];
+    }
+}
+
 // Whether quads at p, p + step, p + 2 * step, ... lie on multiples of 16 bytes.
 __device__ __forceinline__ bool aligned(const real* p, index_t step) {
     return reinterpret_cast<size_t>(p) % 16 == 0 && step * static_cast<index_t>(sizeof(real)) % 16 == 0;

@@ -76,10 +76,13 @@ def test_a_sum_in_parts(parts, dtype, monkeypatch):
 
 
 def test_the_cut():
-    """By shape alone. Kills: many parts where there are blocks enough; none where a long sum leaves the device idle; a large tile in double."""
+    """By shape alone. Kills: many parts where there are blocks enough; none where a long sum leaves the device idle, or a second round of blocks nearly empty;
+    a large tile in double."""
     f, d = np.dtype(np.float32), np.dtype(np.float64)
     assert module.cut(4096, 4096, 64, 1, f) == ("large", 1) and module.cut(4096, 4096, 64, 1, d) == ("small", 1)
-    assert module.cut(10, 10, 100_000, 1, f) == ("small", 264) and module.cut(10, 10, 300, 1, f) == ("small", 1) and module.cut(64, 64, 4096, 36, f) == ("small", 7)
+    assert module.cut(10, 10, 100_000, 1, f) == ("small", 264) and module.cut(10, 10, 300, 1, f) == ("small", 1) and module.cut(64, 64, 4096, 36, f) == ("small", 11)
+    assert module.cut(256, 2304, 3136, 1, f) == ("small", 3)  # 144 tiles: two rounds, the second of 12; three times as many: four, of a third of the length
+    assert module.cut(1024, 1024, 1024, 1, f) == ("small", 1) and module.cut(0, 5, 1000, 1, f)[1] <= 3
 
 
 @pytest.mark.parametrize("x_shape", [(3, 7), (2, 3, 7), (7,), (0, 7)])
