@@ -13,6 +13,7 @@ from tinycnn.kernels import backend
 from tinycnn.kernels.conv import cuda_algorithms, cuda_im2col, cuda_implicit, cuda_winograd
 from tinycnn.kernels.conv.geometry import Geometry
 from tinycnn.kernels.conv.sizes import sizes
+from tinycnn.kernels.cuda.memory import lies_channels_last
 from tinycnn.kernels.layout import from_nhwc, nhwc
 from tinycnn.kernels.window import Window
 
@@ -56,11 +57,14 @@ def test_against_the_reference(algorithm, case, dtype):
     check(x, w, bias, dy, geometry, algorithm=algorithm)
 
 
-@pytest.mark.parametrize("algorithm, case", able(EXACT, ["plain", "groups", "first layer", "nothing symmetric"]))
+@pytest.mark.parametrize("algorithm, case", able(EXACT, ["plain", "groups", "first layer", "nothing symmetric", "one by one", "groups, one by one"]))
 def test_channels_last(algorithm, case):
-    """Kills: one memory order taken for the other."""
+    """Kills: one memory order taken for the other; a 1x1 convolution that turns its images round."""
     x, w, bias, dy, geometry = draw(case, np.float32)
     check(x, w, bias, dy, geometry, last, algorithm=algorithm)
+    if case == "one by one":
+        assert lies_channels_last(cuda.forward(last(x), w, bias, geometry, algorithm=algorithm))
+        assert lies_channels_last(cuda.input_grad(last(dy), w, x.shape, geometry, algorithm=algorithm))
 
 
 @pytest.mark.parametrize("algorithm", EXACT)
@@ -85,9 +89,11 @@ LARGER = (2, 5, 9, 10), (134, 5, 3, 3), Geometry((1, 1), (1, 1))  # than a tile 
 @pytest.mark.parametrize("order", [np.ascontiguousarray, last])
 @pytest.mark.parametrize("cut", [("small", 1), ("small", 3), ("large", 1), ("large", 2)], ids=str)
 def test_tiles_and_parts(cut, order, monkeypatch):
-    """Kills: leftovers of a tile; a part of the sum that is left out or added twice; a bias in each part; vectors where channels are no multiple of four."""
+    """Kills: leftovers of a tile; four pixels stored where they are of two images, or none; a part of the sum that is left out or added twice; a bias in each part;
+    vectors where channels are no multiple of four."""
     monkeypatch.setattr(cuda_implicit, "cut", lambda *_: cut)
-    for x_shape, w_shape, geometry in (LARGER, ((2, 8, 7, 6), (12, 4, 2, 3), Geometry((2, 1), (1, 1), (1, 1), 2)), ((1, 4, 12, 13), (4, 4, 3, 3), Geometry((2, 3)))):
+    for x_shape, w_shape, geometry in (LARGER, ((2, 8, 7, 6), (12, 4, 2, 3), Geometry((2, 1), (1, 1), (1, 1), 2)), ((1, 4, 12, 13), (4, 4, 3, 3), Geometry((2, 3))),
+                                       ((3, 4, 6, 8), (66, 4, 1, 1), Geometry())):  # of pixels that are stored four at a time, several images in a tile
         check(*tensors(x_shape, w_shape, geometry), order, algorithm="implicit")
 
 
