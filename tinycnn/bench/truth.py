@@ -15,6 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from ..device import cpu
 from ..kernels import backend
+from ..kernels.conv.epilogue import NOTHING, finish
 
 
 def taps(padded, layer):
@@ -94,11 +95,12 @@ class Convolution:
         from .layers import Layer
         return Layer("", *x_shape, w_shape[0], *w_shape[2:], *geometry)
 
-    def forward(self, x, w, bias, geometry):
-        return forward(x, w, bias, self.layer(x.shape, w.shape, geometry))
+    def forward(self, x, w, bias, geometry, epilogue=NOTHING):
+        return finish(forward(x, w, bias, self.layer(x.shape, w.shape, geometry)), epilogue)
 
-    def input_grad(self, dy, w, x_shape, geometry):
-        return input_grad(dy, w, self.layer(x_shape, w.shape, geometry))
+    def input_grad(self, dy, w, x_shape, geometry, add=None):
+        dx = input_grad(dy, w, self.layer(x_shape, w.shape, geometry))
+        return dx if add is None else dx + add
 
     def weight_grad(self, dy, x, w_shape, geometry):
         return weight_grad(dy, x, self.layer(x.shape, w_shape, geometry))
