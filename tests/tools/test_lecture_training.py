@@ -12,6 +12,7 @@ from tinycnn.data import open_dataset
 from tinycnn.lecture import ablations, degradation, ensemble, fc7, gradients, runner, two_gpus, two_processes
 from tinycnn.lecture.claim import DID_NOT_HOLD, HELD, IN_PART, NOT_SHOWN, CannotRun, Place, Plan
 from tinycnn.lecture.plots import save
+from tinycnn.train import Interrupted
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_ablations(tiny, reference_kernels):
 
 def ablated(**errors):
     """Rows of seeds 0, 1, 2 with these test errors."""
-    return [{"without": without.replace("_", " "), "seed": seed, "width": 1, "epochs": 1, "train_error": [0.0], "test_error": [error]}
+    return [{"without": without.replace("_", " "), "seed": seed, "width": 1, "epochs": 1, "data": "bundled", "train_error": [0.0], "test_error": [error]}
             for without, found in errors.items() for seed, error in enumerate(found)]
 
 
@@ -80,8 +81,8 @@ def test_degradation(tiny, reference_kernels):
     ((0.3, 0.1), (0.1, 0.3), DID_NOT_HOLD)])
 def test_degradation_is_judged_by_its_results(plain, residual, verdict):
     """Kills: deeper and shallower mixed up, a verdict from one of the two kinds."""
-    rows = [{"kind": kind, "layers": layers, "seed": seed, "epochs": 1, "width": 1, "image_size": None, "recipe": "", "train_error": [0.9, error + seed / 100],
-             "test_error": [0.9, error + seed / 100]}
+    rows = [{"kind": kind, "layers": layers, "seed": seed, "epochs": 1, "width": 1, "image_size": None, "recipe": "", "data": "bundled",
+             "train_error": [0.9, error + seed / 100], "test_error": [0.9, error + seed / 100]}
             for kind, errors in (("plain", plain), ("resnet", residual)) for layers, error in zip((20, 56), errors) for seed in range(3)]
     assert degradation.report(rows).verdict == verdict
 
@@ -151,6 +152,36 @@ def test_other_data(tmp_path, monkeypatch, reference_kernels, write, classes, cl
     cell = {**claim.cells(Plan("quick", str(tmp_path / "data")))[0], **change}
     row = claim.compute(cell, Place(tmp_path / "cell", runner.Bars(quiet=True)))
     assert len(row["known"]) == classes // 2 if claim is fc7 else len(row["before"]) == 19
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_fc7_is_stopped_in_its_second_training(tmp_path, monkeypatch, digits, reference_kernels, killed):
+    """A cell with two training runs, ended in the second by Ctrl-C or from one moment to the next. Kills: random numbers that depend on what was computed before the
+    stop, a first run that is trained again, results that differ."""
+    monkeypatch.setattr(fc7, "SCRATCH_STEPS", 10)
+    monkeypatch.setattr(fc7, "LINEAR_STEPS", 3)
+    cell = {**fc7.cells(Plan("quick", digits))[0], "epochs": 2, "images": [2], "width": 0.02}
+
+    class Ending(runner.Bars):
+        steps = 0
+
+        def step(self, trainer, images):
+            super().step(trainer, images)
+            self.steps += 1
+            if self.steps == 6:
+                if killed:
+                    raise SystemExit
+                trainer.stop.requested = True
+    ending, going_on = Ending(quiet=True), Ending(quiet=True)
+    with pytest.raises(SystemExit if killed else Interrupted):
+        fc7.compute(cell, Place(tmp_path / "cell", ending))
+    assert (tmp_path / "cell" / "2" / "config.json").exists()
+    going_on.steps = 100
+    stopped = fc7.compute(cell, Place(tmp_path / "cell", going_on))
+    whole = Ending(quiet=True)
+    whole.steps = 100
+    assert stopped == fc7.compute(cell, Place(tmp_path / "whole", whole))
+    assert whole.steps - going_on.steps == (ending.steps if not killed else 4)
 
 
 def test_the_data_of_fc7(digits):
@@ -239,7 +270,8 @@ def test_two_gpus_judges_both_halves(tmp_path, monkeypatch):
 
 def test_the_plot_of_a_run_that_blew_up(tmp_path):
     """Curves of different lengths, and of none. Kills: a plot that fails after hours of training."""
-    rows = [{"kind": kind, "layers": layers, "seed": seed, "epochs": 2, "width": 1, "image_size": None, "recipe": "", "train_error": errors, "test_error": errors}
+    rows = [{"kind": kind, "layers": layers, "seed": seed, "epochs": 2, "width": 1, "image_size": None, "recipe": "", "data": "bundled",
+             "train_error": errors, "test_error": errors}
             for kind in ("plain", "resnet") for layers in (20, 56) for seed, errors in enumerate(([0.5, 0.4], [0.6] * (layers == 20)))]
     save(tmp_path / "plot.png", lambda figure: degradation.draw(figure, rows))
     assert degradation.final(rows, "plain", 56, "test") == [0.4, 1.0] and math.isfinite(sum(degradation.final(rows, "resnet", 20, "train")))

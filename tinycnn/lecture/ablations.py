@@ -9,12 +9,12 @@ from ..train import recipes
 from .claim import NOT_SHOWN, Report
 from .noise import difference, percent, points, together
 from .plots import LINES, curve, percentages
-from .training import curves, last
+from .training import curves, last, trained_on
 
 TITLE = "LRN, overlapping pools, dropout and augmentation each make AlexNet better"
 SLIDES = "AlexNet, details/retrospectives: used Norm layers (not common anymore); heavy data augmentation; dropout 0.5"
 PAPER = ("Top-1 and top-5 error on ImageNet: response normalisation -1.4% and -1.2%, overlapping pooling -0.4% and -0.3% (Krizhevsky, Sutskever, Hinton 2012, sections "
-         "3.3, 3.4). Without augmentation \"our network suffers from substantial overfitting\"; without dropout it \"exhibits substantial overfitting\" (4.1, 4.2)")
+         "3.3, 3.4). Without augmentation “our network suffers from substantial overfitting”; without dropout it “exhibits substantial overfitting” (4.1, 4.2)")
 WITHOUT = {"LRN": {"lrn": None}, "overlapping pools": {"pool_size": 2}, "dropout": {"dropout": 0.0}, "augmentation": {}}
 RECIPE = replace(recipes.get("quick_alexnet"), name="lecture_alexnet", about="quick_alexnet with a shorter warm-up, and with images moved by a pixel",
                  schedules=(recipes.Schedule("LinearLR", {"start_factor": 0.01, "total_iters": 100}, every="step"), recipes.COSINE),
@@ -43,7 +43,7 @@ def report(rows):
     n = len(whole["test"])
     words = " ".join(sentence(without, gain) for without, gain in gains.items())
     words += f" (Errors on the test images after the last epoch, {n} seeds. ± of errors: standard deviation; ± of differences: what chance makes of 95 in 100.)"
-    different = (f"AlexNet at {rows[0]['width']:g} of its width, {rows[0]['epochs']} epochs on small images of ten classes instead of ImageNet.",
+    different = (f"AlexNet at {rows[0]['width']:g} of its width, {rows[0]['epochs']} epochs on {trained_on(rows)} instead of 90 on ImageNet.",
                  "Augmentation is flips and shifts by a pixel; colour noise means nothing to grey images, and no ten crops are averaged.",
                  "The training error is that of the images as they are learned from: with dropout and augmentation it is higher than the network's own.")
     return Report(("without", "training error", "test error", "worse by", "that it helps"), table, together([gain.verdict for gain in gains.values()]), words, different)

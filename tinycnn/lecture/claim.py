@@ -1,7 +1,7 @@
 """What a claim is: a module of this package which has
 
     TITLE                   the claim in a line
-    SLIDES, PAPER           what the slides say, and what the paper says, in their words
+    SLIDES, PAPER           what the slides say, and what the paper says: in its words where there are “quotation marks”
     cells(plan)             what there is to compute, a list of *cells*: dicts of plain values, each with all that its computation depends on
     compute(cell, place)    the result of one cell, also a dict of plain values; or CannotRun
     report(rows)            the Report of all results; a row is a cell and its result in one dict

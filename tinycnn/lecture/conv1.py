@@ -6,7 +6,7 @@ from .plots import BLUE, RED
 TITLE = "AlexNet's first layer: 55x55x96 numbers out of 227x227x3, 35 thousand parameters"
 SLIDES = ("Input: 227x227x3 images (224x224 before padding). First layer: 96 11x11 filters applied at stride 4. Output volume size? (N-F)/s+1 = (227-11)/4+1 = 55 -> "
           "[55x55x96]. Number of parameters in this layer? (11x11x3)x96 = 35K")
-PAPER = ("The first convolutional layer filters the 224x224x3 input image with 96 kernels of size 11x11x3 with a stride of 4 pixels (Krizhevsky, Sutskever, "
+PAPER = ("“The first convolutional layer filters the 224x224x3 input image with 96 kernels of size 11x11x3 with a stride of 4 pixels” (Krizhevsky, Sutskever, "
          "Hinton 2012, section 3.5; figure 2 draws 55x55 maps)")
 
 

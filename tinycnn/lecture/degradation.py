@@ -5,15 +5,15 @@ Plain and residual networks of 20, 32, 44 and 56 layers, pair by pair with the s
 from .claim import DID_NOT_HOLD, HELD, NOT_SHOWN, Report
 from .noise import difference, percent, points, together
 from .plots import curve, percentages
-from .training import curves, last
+from .training import curves, last, trained_on
 
 TITLE = "Deeper plain networks learn worse, on training and test images; residual networks do not"
 SLIDES = ("What happens when we continue stacking deeper layers on a convolutional neural network? 6-layer model performs worse on both training and test error. The "
           "deeper model performs worse (not caused by overfitting)! ResNet: 152 layers. Able to train very deep networks without degrading. Deeper networks now "
           "achieve lower training errors as expected")
-PAPER = ("With the network depth increasing, accuracy gets saturated and then degrades rapidly. Unexpectedly, such degradation is not caused by overfitting, and "
-         "adding more layers to a suitably deep model leads to higher training error (He, Zhang, Ren, Sun 2015, section 1). Test error on CIFAR-10 of residual "
-         "networks of 20, 32, 44, 56 layers: 8.75%, 7.51%, 7.17%, 6.97% (table 6)")
+PAPER = ("“With the network depth increasing, accuracy gets saturated (which might be unsurprising) and then degrades rapidly. Unexpectedly, such degradation is not "
+         "caused by overfitting, and adding more layers to a suitably deep model leads to higher training error” (He, Zhang, Ren, Sun 2015, section 1). Test error on "
+         "CIFAR-10 of residual networks of 20, 32, 44, 56 layers: 8.75%, 7.51%, 7.17%, 6.97% (table 6)")
 
 
 def cells(plan):
@@ -43,9 +43,10 @@ def report(rows):
              f"At {deep} layers the plain network's training error is above the residual one's by {points(beats)}. (Errors in the last epoch, "
              f"{len({row['seed'] for row in rows})} seeds.)")
     first = rows[0]
-    different = (f"{first['epochs'] or 'as many'} epochs by the recipe {first['recipe']}, {first['width']:g} of the width"
-                 f"{', images of {} pixels'.format(first['image_size']) if first['image_size'] else ''}; the paper trains for 64,000 steps on CIFAR-10. Few epochs "
-                 "show who learns fast, which is not yet who learns best.",
+    size = f", brought to {first['image_size']} pixels" if first["image_size"] else ""
+    length = f"{first['epochs']} epochs" if first["epochs"] else "64,000 steps"
+    different = (f"{length} by the recipe {first['recipe']} at {first['width']:g} of the width on {trained_on(rows)}"
+                 f"{size}; the paper trains for 64,000 steps on CIFAR-10. Few epochs show who learns fast, which is not yet who learns best.",
                  "The slides' \"6-layer model\" can only be the 56-layer model of the paper's figure 1.")
     return Report(("network", "training error", "test error"), table, verdict, words, different)
 

@@ -11,12 +11,12 @@ from ..train.evaluate import ensemble, probabilities, score
 from .claim import Report
 from .noise import difference, percent, points
 from .plots import LINES, percentages
-from .training import train
+from .training import train, trained_on
 
 TITLE = "An ensemble of seven networks is better than one"
 SLIDES = "AlexNet, details/retrospectives: 7 CNN ensemble. VGGNet: use ensembles for best results"
-PAPER = ("Top-5 error on ILSVRC-2012's validation images: one CNN 18.2%; averaging the predictions of five similar CNNs gives an error rate of 16.4%; with two more "
-         "that were pre-trained on other images, 15.4% (Krizhevsky, Sutskever, Hinton 2012, section 6)")
+PAPER = ("Top-5 error on ILSVRC-2012's validation images: one network 18.2%; “averaging the predictions of five similar CNNs gives an error rate of 16.4%”; with two "
+         "more that were pre-trained on other images, 15.4% (Krizhevsky, Sutskever, Hinton 2012, section 6)")
 MEMBERS = 7
 
 
@@ -48,7 +48,7 @@ def report(rows):
              f"together: {points(gain)} ({len(rows)} ensembles of {members}). Against the best of its own members: {points(best)}.")
     if mean[0] > mean[-1]:
         words += f" {(mean[0] - mean[1]) / (mean[0] - mean[-1]):.0%} of the gain comes with the second network."
-    different = (f"{rows[0]['network']}, {rows[0]['epochs']} epochs, ten classes and top-1 errors instead of AlexNet, 1000 classes and top-5 errors.",
+    different = (f"{rows[0]['network']}, {rows[0]['epochs']} epochs on {trained_on(rows)}, and top-1 errors, instead of AlexNet, ImageNet and top-5 errors.",
                  "Members differ in their seed alone (weights, order of the images).")
     return Report(("networks", "test error", "test loss"), table, gain.verdict, words, different)
 

@@ -18,11 +18,11 @@ from .ablations import RECIPE
 from .claim import Report
 from .noise import difference, percent, points, together
 from .plots import COLOURS, percentages
-from .training import train
+from .training import train, trained_on
 
 TITLE = "fc7 features generalise: they help with classes that the network was not trained on"
 SLIDES = "FC7 features generalize well to other tasks"
-PAPER = ("We also show that our representations generalise well to other datasets, where they achieve state-of-the-art results (Simonyan, Zisserman 2015, abstract; in "
+PAPER = ("“We also show that our representations generalise well to other datasets, where they achieve state-of-the-art results” (Simonyan, Zisserman 2015, abstract; in "
          "its appendix B the last hidden layer's 4096 numbers are given to a linear classifier)")
 WAYS = ("fc7", "random", "pixels", "from scratch")
 SCRATCH_STEPS = 300
@@ -121,8 +121,9 @@ def report(rows):
         f"{names[way]} by {points(gain)} ({gain.verdict})" for way, gain in gains.items())
     words += (f". On the classes that it was trained on the network errs in {percent([row['known_error'] for row in rows])}. ({len(rows)} seeds, each with another "
               "half of the classes for the training.)")
-    different = (f"AlexNet at {rows[0]['width']:g} of its width and five classes instead of VGG and a thousand; the other task is the other classes of the same "
-                 "images, which is nearer than the paper's other data sets.",)
+    different = (f"AlexNet at {rows[0]['width']:g} of its width, trained for {rows[0]['epochs']} epochs on {len(rows[0]['known'])} classes of {trained_on(rows)}; the "
+                 "paper has VGG and the thousand of ImageNet.",
+                 "The other task is the other classes of the same images, which is nearer than the paper's other data sets.")
     return Report(("errors on new classes", *WAYS), table, together([gain.verdict for gain in gains.values()]), words, different)
 
 

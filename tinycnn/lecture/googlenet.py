@@ -7,8 +7,8 @@ from .plots import bars
 
 TITLE = "GoogLeNet: 22 layers, only 5 million parameters, 12 times fewer than AlexNet, no fully connected layers"
 SLIDES = "x12 less parameters than AlexNet. 22 layers. Efficient \"Inception\" module. No FC layers. Only 5 million parameters!"
-PAPER = ("Our GoogLeNet submission to ILSVRC 2014 actually uses 12x fewer parameters than the winning architecture of Krizhevsky et al from two years ago, while being "
-         "significantly more accurate. [...] The network is 22 layers deep when counting only layers with parameters (Szegedy et al. 2015, sections 1 and 5)")
+PAPER = ("“Our GoogLeNet submission to ILSVRC 2014 actually uses 12x fewer parameters than the winning architecture of Krizhevsky et al from two years ago, while being "
+         "significantly more accurate. [...] The network is 22 layers deep when counting only layers with parameters” (Szegedy et al. 2015, sections 1 and 5)")
 
 
 def cells(plan):

@@ -17,12 +17,13 @@ from ..data.transforms import Compose, Normalize, Resize, ToFloat
 from ..nn import functional as F
 from .claim import DID_NOT_HOLD, HELD, IN_PART, Report
 from .plots import COLOURS, LINES
+from .training import trained_on
 
 TITLE = "Gradients vanish or explode in deep plain networks"
 SLIDES = "Deeper neural networks are more difficult to train. Deep networks suffer from vanishing and exploding gradients."
-PAPER = ("We argue that this optimization difficulty is unlikely to be caused by vanishing gradients. These plain networks are trained with BN, which ensures forward "
+PAPER = ("“We argue that this optimization difficulty is unlikely to be caused by vanishing gradients. These plain networks are trained with BN, which ensures forward "
          "propagated signals to have non-zero variances. We also verify that the backward propagated gradients exhibit healthy norms with BN. So neither forward nor "
-         "backward signals vanish (He, Zhang, Ren, Sun 2015, section 4.1)")
+         "backward signals vanish” (He, Zhang, Ren, Sun 2015, section 4.1)")
 NETWORKS = {  # what it is called: kind, BatchNorm, init, learning rate
     "plain, Glorot's weights": ("plain", False, "glorot", 0.01),
     "plain": ("plain", False, "he", 0.001),
@@ -110,8 +111,8 @@ def report(rows):
                      for name, (before, after) in states.items())
     words = (f"{told}. The paper's remark that with BatchNorm gradients are healthy {'holds here' if paper_right else 'does not hold here at all times'}. (Healthy: at "
              f"the first layer less than {BOUND} times larger or smaller than at the last; geometric mean of {len(rows) // len(NETWORKS)} seeds.)")
-    different = (f"{rows[0]['layers']} layers at {rows[0]['width']:g} of the width, images of {rows[0]['image_size']} pixels; \"after\" is after {rows[0]['steps']} "
-                 "steps, without BatchNorm at smaller learning rates.",)
+    different = (f"{rows[0]['layers']} layers at {rows[0]['width']:g} of the width on {trained_on(rows)}, brought to {rows[0]['image_size']} pixels; the paper speaks of "
+                 f"34 layers and ImageNet. “After” is after {rows[0]['steps']} steps, without BatchNorm at smaller learning rates.",)
     verdict = IN_PART if 0 < len(sick) < 3 else HELD if sick else DID_NOT_HOLD
     return Report(("network", "first / last layer", "", f"after {rows[0]['steps']} steps", ""), table, verdict, words, different)
 

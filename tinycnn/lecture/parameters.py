@@ -5,8 +5,9 @@ from .plots import BLUE
 
 TITLE = "AlexNet has 60 million parameters, LeNet-5 60 thousand"
 SLIDES = "Has 60 Million parameter compared to 60k parameter of LeNet-5"
-PAPER = ("The neural network, which has 60 million parameters and 650,000 neurons, consists of five convolutional layers, some of which are followed by max-pooling "
-         "layers, and three fully-connected layers (Krizhevsky, Sutskever, Hinton 2012, abstract). LeNet-5 contains 60,000 trainable free parameters (LeCun et al. 1998)")
+PAPER = ("“The neural network, which has 60 million parameters and 650,000 neurons, consists of five convolutional layers, some of which are followed by max-pooling "
+         "layers, and three fully-connected layers” (Krizhevsky, Sutskever, Hinton 2012, abstract); LeNet-5 has “only 60,000 trainable free parameters because of the "
+         "weight sharing” (LeCun et al. 1998, section II.B)")
 NETWORKS = {"lenet5_1998": "LeNet-5, as published", "lenet5": "LeNet-5, as written today", "alexnet": "AlexNet, as published", "alexnet_owt": "AlexNet in one tower"}
 
 

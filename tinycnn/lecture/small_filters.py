@@ -11,9 +11,9 @@ from .plots import RED
 TITLE = "Three 3x3 layers see what one 7x7 layer sees: 7x7 pixels, with 27 C^2 instead of 49 C^2 weights"
 SLIDES = ("Stack of three 3x3 conv (stride 1) layers has the same effective receptive field as one 7x7 conv layer. But deeper, more non-linearities. And fewer "
           "parameters: 3 * (3^2 C^2) vs. 7^2 C^2 for C channels per layer")
-PAPER = ("A stack of two 3x3 conv. layers (without spatial pooling in between) has an effective receptive field of 5x5; three such layers have a 7x7 effective "
-         "receptive field. [...] 3(3^2 C^2) = 27 C^2 weights; at the same time, a single 7x7 conv. layer would require 7^2 C^2 = 49 C^2 parameters, i.e. 81% more "
-         "(Simonyan, Zisserman 2015, section 2.3)")
+PAPER = ("“It is easy to see that a stack of two 3x3 conv. layers (without spatial pooling in between) has an effective receptive field of 5x5; three such layers have "
+         "a 7x7 effective receptive field. [...] the stack is parametrised by 3(3^2 C^2) = 27 C^2 weights; at the same time, a single 7x7 conv. layer would require "
+         "7^2 C^2 = 49 C^2 parameters, i.e. 81% more” (Simonyan, Zisserman 2015, section 2.3)")
 IMAGE, C = 15, 16
 
 

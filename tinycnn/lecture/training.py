@@ -38,6 +38,12 @@ def curves(folder, progress, datasets=None, **asked):
             for what in ("error", "loss") for part in ("train", "test")}
 
 
+def trained_on(rows):
+    """What was trained on, in words."""
+    data = rows[0]["data"]
+    return "the 6,000 bundled images of Fashion-MNIST" if data == "bundled" else f"the images in {data}"
+
+
 def last(row, part):
     """The "train" or "test" error in the last epoch of a run with these curves; 1 of a run that blew up in its first."""
     return (row[f"{part}_error"] or [1.0])[-1]

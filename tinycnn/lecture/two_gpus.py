@@ -15,9 +15,9 @@ from .plots import RED
 TITLE = "AlexNet on two GPUs: conv2, conv4, conv5 read only the maps of their own GPU; conv3 and the fully connected layers read all"
 SLIDES = ("Network spread across 2 GPUs, half the neurons (feature maps) on each GPU. CONV1, CONV2, CONV4, CONV5: connections only with feature maps on same GPU. "
           "CONV3, FC6, FC7, FC8: connections with all feature maps in preceding layer, communication across GPUs.")
-PAPER = ("The parallelization scheme that we employ essentially puts half of the kernels (or neurons) on each GPU, with one additional trick: the GPUs communicate "
-         "only in certain layers. [...] The kernels of layer 3 take input from all kernel maps in layer 2. However, kernels in layer 4 take input only from those "
-         "kernel maps in layer 3 which reside on the same GPU (Krizhevsky, Sutskever, Hinton 2012, section 3.2)")
+PAPER = ("“The parallelization scheme that we employ essentially puts half of the kernels (or neurons) on each GPU, with one additional trick: the GPUs communicate "
+         "only in certain layers. This means that, for example, the kernels of layer 3 take input from all kernel maps in layer 2. However, kernels in layer 4 take "
+         "input only from those kernel maps in layer 3 which reside on the same GPU” (Krizhevsky, Sutskever, Hinton 2012, section 3.2)")
 LAYERS = {"conv2": 27, "conv4": 13, "conv5": 13}  # and the width of the maps that they read
 IMAGES = 2
 
