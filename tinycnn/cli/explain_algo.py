@@ -53,7 +53,7 @@ def explain_algo(layer, image, filters, kernel, stride, padding, dilation, group
 
     The convolution is one of a network, or any that options describe. For forward, input gradient and weight gradient: expected time on one core and measured
     time, GFLOP/s (of the definition, whatever the algorithm really does), scratch memory, largest error in sigma of the answer in float64. For CUDA the expected time is
-    that of an H100 by a roofline, with each launch's FLOPs, bytes, blocks, and how many warps a multiprocessor holds (by the compiler's report, if it is installed).
+    that of an H200 by a roofline, with each launch's FLOPs, bytes, blocks, and how many warps a multiprocessor holds (by the compiler's report, if it is installed).
 
     \b
     tinycnn explain-algo resnet50.layer1.0.conv2 --batch 16
