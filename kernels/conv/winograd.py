@@ -221,7 +221,10 @@ def _transform_some(form, w, w0, first, inner, outer, turned, u, u0):
             source = w0 + i * inner[1] + (first + lane) * outer[1]
             for tap in range(taps):
                 square[(taps - 1 - tap if turned else tap) * L + lane] = w[source + tap]
-        transform(form, "filter", square, 0, R * L, L, u, u0 + panel * inner[0] + i * width + first - panel, n * plane, plane)
+        into = u0 + panel * inner[0] + i * width + first - panel
+        for place in range(n * n):  # n*n stretches of memory at once are more than the machine foresees: asked for two channels ahead
+            prefetch(u, into + place * plane + 2 * width)
+        transform(form, "filter", square, 0, R * L, L, u, into, n * plane, plane)
 
 
 # ------------------------------------------------------------------------------------------------------------------ the three steps
