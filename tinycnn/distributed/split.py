@@ -25,10 +25,9 @@ class OwnFilters(nn.Module):
         self.own = share(outputs, comm.rank, comm.size)
         with nn.init.skip():
             self.layer = _smaller(layer, self.inputs, self.own.stop - self.own.start)
-        self.layer.to(layer.weight.dtype)
         with no_grad():
-            for name, parameter in self.layer.named_parameters():
-                parameter.copy_(getattr(layer, name)[self.own])
+            for name, _ in list(self.layer.named_parameters()):
+                setattr(self.layer, name, nn.Parameter(getattr(layer, name)[self.own].clone()))
 
     def forward(self, x):
         return self.layer(all_gather(x, 1, self.inputs, self.comm, self.traffic) if self.gathers else x)

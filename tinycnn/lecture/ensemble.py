@@ -31,9 +31,9 @@ def compute(cell, place):
         trainer = train(place.folder / str(i), place.progress, model=cell["network"], data=cell["data"], epochs=cell["epochs"], seed=cell["seed"] * cell["members"] + i)
         p, labels = probabilities(trainer.model, trainer.test_loader)
         members.append(p)
-    scores = {k: [score(np.asarray(ensemble(chosen)), labels) for chosen in combinations(members, k)] for k in range(1, cell["members"] + 1)}
-    return {what: [fmean(value(found) for found in scores[k]) for k in scores] for what, value in (("error", lambda s: 1 - s.top1), ("loss", lambda s: s.loss))} | {
-        "best_member": min(1 - found.top1 for found in scores[1])}
+    scores = [[score(np.asarray(ensemble(chosen)), labels) for chosen in combinations(members, k)] for k in range(1, len(members) + 1)]
+    return {"error": [fmean(1 - found.top1 for found in of_k) for of_k in scores], "loss": [fmean(found.loss for found in of_k) for of_k in scores],
+            "best_member": min(1 - found.top1 for found in scores[0])}
 
 
 def report(rows):

@@ -49,7 +49,7 @@ def report(rows):
 
 
 def label(row):
-    return row["network"] + {None: "", False: "", True: ", with auxiliary classifiers"}[row.get("auxiliary")]
+    return row["network"] + (", with auxiliary classifiers" if row.get("auxiliary") else "")
 
 
 def draw(figure, rows):

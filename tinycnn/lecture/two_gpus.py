@@ -41,15 +41,15 @@ def in_halves(cell):
     dy = randn(IMAGES, layer.out_channels, size, size)
     if cell["numbers"] == "whole":
         x, w, b, dy = (from_numpy(np.round(tensor.numpy())) for tensor in (x, w, b, dy))
-    together = with_gradients(lambda x, w, b: F.conv2d(x, w, b, padding=layer.padding, groups=2), x, w, b, dy)
-    split = with_gradients(lambda x, w, b: cat([F.conv2d(*half, padding=layer.padding) for half in zip(*(halves(tensor, i) for i, tensor in enumerate((x, w, b))))], 1),
-                           x, w, b, dy)
+
+    def grouped(x, w, b):
+        return F.conv2d(x, w, b, padding=layer.padding, groups=2)
+
+    def on_two_gpus(x, w, b):
+        halves = zip(x.chunk(2, 1), w.chunk(2), b.chunk(2))  # of the maps of x (N, C, H, W), of the filters, of the biases
+        return cat([F.conv2d(*half, padding=layer.padding) for half in halves], 1)
+    together, split = (with_gradients(function, x, w, b, dy) for function in (grouped, on_two_gpus))
     return {"groups": layer.groups, "weights": w.numel(), **{what: compared(split[what], together[what]) for what in together}}
-
-
-def halves(tensor, argument):
-    """What each GPU holds: half of the maps of x (N, C, H, W); half of the filters and biases."""
-    return tensor.chunk(2, 1 if argument == 0 else 0)
 
 
 def with_gradients(function, x, w, b, dy):
