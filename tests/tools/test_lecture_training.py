@@ -113,6 +113,15 @@ def test_what_gradients_are_called(first, state):
     assert gradients.state([gradients.ratio([first, 2.0, 1.0])] * 2) == state
 
 
+def test_fc7_is_judged_by_its_results():
+    """Kills: a difference of the wrong sign, noise read as an effect."""
+    errors = {"fc7": [0.2, 0.3, 0.25], "random": [0.4, 0.5, 0.45], "pixels": [0.1, 0.2, 0.15], "from scratch": [0.1, 0.4, 0.25]}
+    answer = fc7.report([{"seed": seed, "images": [10], "width": 1, "epochs": 1, "data": "bundled", "known": ["a"], "known_error": 0.1,
+                          **{way: [errors[way][seed]] for way in fc7.WAYS}} for seed in range(3)])
+    assert answer.verdict == IN_PART and "random network's features the error is higher: +20.0 ± 0.0 points; with raw pixels the error is lower: -10.0" in answer.words
+    assert "from scratch the error changes by" in answer.words
+
+
 def test_fc7(tiny, monkeypatch, reference_kernels):
     """Kills: a way to describe images that is missing, classes in both halves."""
     monkeypatch.setattr(fc7, "SCRATCH_STEPS", 1)

@@ -15,7 +15,7 @@ from ..nn import functional as F
 from ..train import make_model
 from ..train.build import make_transform
 from .ablations import RECIPE
-from .claim import Report
+from .claim import NOT_SHOWN, Report
 from .noise import difference, percent, points, together
 from .plots import COLOURS, percentages
 from .training import train, trained_on
@@ -116,15 +116,21 @@ def report(rows):
     images = rows[0]["images"]
     table = [(f"{count} images of each class", *(percent([row[way][i] for row in rows]) for way in WAYS)) for i, count in enumerate(images)]
     gains = {way: difference([row[way][0] for row in rows], [row["fc7"][0] for row in rows]) for way in WAYS[1:]}
-    names = {"random": "the random network's features", "pixels": "raw pixels", "from scratch": "training from scratch"}
-    words = f"With {images[0]} images of each new class, the error with fc7 features is lower than with " + "; ".join(
-        f"{names[way]} by {points(gain)} ({gain.verdict})" for way, gain in gains.items())
-    words += (f". On the classes that it was trained on the network errs in {percent([row['known_error'] for row in rows])}. ({len(rows)} seeds, each with another "
-              "half of the classes for the training.)")
+    compared = "; ".join(sentence(way, gain) for way, gain in gains.items())
+    words = (f"With {images[0]} images of each new class, compared with fc7 features: {compared}. On the classes that it was trained on the network errs in "
+             f"{percent([row['known_error'] for row in rows])}. ({len(rows)} seeds, each with another half of the classes for the training.)")
     different = (f"AlexNet at {rows[0]['width']:g} of its width, trained for {rows[0]['epochs']} epochs on {len(rows[0]['known'])} classes of {trained_on(rows)}; the "
                  "paper has VGG and the thousand of ImageNet.",
                  "The other task is the other classes of the same images, which is nearer than the paper's other data sets.")
     return Report(("errors on new classes", *WAYS), table, together([gain.verdict for gain in gains.values()]), words, different)
+
+
+def sentence(way, gain):
+    """gain: by how much the error of that way is above that of fc7 features."""
+    name = {"random": "a random network's features", "pixels": "raw pixels", "from scratch": "training from scratch"}[way]
+    if gain.verdict == NOT_SHOWN:
+        return f"with {name} the error changes by {points(gain)}, which can be chance"
+    return f"with {name} the error is {'higher' if gain.mean > 0 else 'lower'}: {points(gain)}"
 
 
 def draw(figure, rows):

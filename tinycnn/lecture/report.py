@@ -40,8 +40,9 @@ def write(folder, number, name, claim, rows, report):
         part.write_text(page(number, name, claim, report), encoding="utf-8")
 
 
-STYLE = """body { font: 17px/1.5 sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em } img { max-width: 100% } table { border-collapse: collapse }
-th, td { padding: .2em .8em; border-bottom: 1px solid #ccc; text-align: right } th:first-child, td:first-child { text-align: left } blockquote { color: #444 }"""
+STYLE = """body { font: 17px/1.5 sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em } img { max-width: 100% } blockquote { color: #444 }
+table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .2em .8em; border-bottom: 1px solid #ccc; text-align: right } td { white-space: nowrap }
+th:first-child, td:first-child { text-align: left }"""
 
 
 def page(number, name, claim, report):

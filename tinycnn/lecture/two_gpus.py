@@ -69,7 +69,7 @@ def report(rows):
     layers, split = [row for row in rows if "layer" in row], [row for row in rows if "processes" in row]
     parts = ("y", "dx", "dw", "db")
     table = [(row["layer"], f"{row['numbers']} numbers", *(f"{row[part]['differ']} of {row[part]['numbers']:,}" for part in parts),
-              f"{max(row[part]['error'] for part in parts):.0e}") for row in layers]
+              two_processes.shown(max(row[part]["error"] for part in parts))) for row in layers]
     right = all(row[part]["differ"] == 0 for row in layers if row["numbers"] == "whole" for part in parts) and all(row["groups"] == 2 for row in layers)
     error = max(row[part]["error"] for row in layers for part in parts)
     words = (f"conv2, conv4 and conv5 have two groups, and one convolution with groups=2 {'is' if right else 'is not'} the two halves side by side: with whole "
