@@ -35,7 +35,8 @@ def forward(x, w, bias, geometry, epilogue=NOTHING):
         # (N, G, K/G, P, Q) += (G, K/G, C/G) * (N, G, C/G, P, Q)
         y += np.einsum("gkc,ngcpq->ngkpq", wg[..., r, s], part.reshape(N, G, C // G, P, Q))
     y = y.reshape(N, K, P, Q)
-    return finish(y if bias is None else y + bias.reshape(K, 1, 1), epilogue)
+    y = y if bias is None else y + bias.reshape(K, 1, 1)
+    return finish(y, epilogue)
 
 
 def input_grad(dy, w, x_shape, geometry, add=None):

@@ -24,7 +24,7 @@ def loops(sizes, geometry):
 
     y = "y[n, k, p, q]"
     sums = {
-        "y": [*nested("nkpq", (f"{y} = bias[k]", ("forward", "return y if bias"))),
+        "y": [*nested("nkpq", (f"{y} = bias[k]", ("forward", "y = y if bias"))),
               *nested("nkpqcrs", *place, (f"{y} += w[k, c, r, s] * x[n, {c}, h, v]", ("forward", "y += np.einsum")))[4:]],
         "dx": nested("nkpqcrs", *place, (f"dx[n, {c}, h, v] += w[k, c, r, s] * dy[n, k, p, q]", ("input_grad", "part += np.einsum"))),
         "dw": nested("kcrsnpq", *place, (f"dw[k, c, r, s] += dy[n, k, p, q] * x[n, {c}, h, v]", ("weight_grad", "dw[..., r, s] = np.einsum"))),

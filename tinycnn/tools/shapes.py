@@ -133,14 +133,14 @@ def lrn_forward(table, x, *_):
     return same(table, x), untouched(x.shape, x.dtype)
 
 
-def conv_forward(table, x, w, bias, geometry):
+def conv_forward(table, x, w, bias, geometry, epilogue=None):
     K, C, R, S = w.shape
     y = untouched((x.shape[0], K, *geometry.output_size(x.shape[2:], (R, S))), x.dtype)
     table.macs += y.size * C * R * S
     return table.made(y, table.field(x).through((R, S), geometry.stride, geometry.dilation))
 
 
-def conv_input_grad(table, dy, w, x_shape, geometry):
+def conv_input_grad(table, dy, w, x_shape, geometry, add=None):
     """As the forward of transposed convolution."""
     table.macs += dy.size * math.prod(w.shape[1:])
     return table.made(untouched(x_shape, dy.dtype), table.field(dy))
