@@ -28,8 +28,10 @@ from ..runtime import jit
 from ..simd.places import add_outer_at, add_stored_at, places_of, rows_of, store_tile_at
 from ..simd.tile import ROWS, VECTORS, load_square, store_tile, transpose, zero_tile
 from ..simd.vector import add, lanes, load, store, store_part
+from . import pointwise_weights
 from .correlation import forward_axis, parts, plan
 from .implicit import clear, copy
+from .pointwise_weights import is_pointwise
 from .sizes import sizes
 from .workspace import workspace
 
@@ -59,8 +61,6 @@ class Share(NamedTuple):
 @lru_cache(maxsize=1024)
 def weight_plan(n, geometry):
     """(Plan, Share, where): where[i] is how far behind the beginning of a window in the copy weight i of a filter looks, i = tap * C + channel."""
-    if (n.R, n.S) == (1, 1) and geometry.stride == (1, 1) and geometry.padding == (0, 0):
-        n = n._replace(N=1, H=n.N * n.H * n.W, W=1, P=n.N * n.P * n.Q, Q=1)
     down, across = (forward_axis(*axis) for axis in zip((n.P, n.Q), (n.R, n.S), *geometry[:3]))
     p, _ = plan(n.N, n.G, (n.H, n.W, n.C), (n.P, n.Q, n.K, n.K), down, across)
     rows = max(1, min(n.P, PIXELS // n.Q, COPY // (down.stride * across.extent * p.depth)))
@@ -81,6 +81,8 @@ def weight_plan(n, geometry):
 
 def scratch(n, geometry):
     """A row for each thread, and the sums of all tasks."""
+    if is_pointwise(n, geometry):
+        return pointwise_weights.scratch(n, geometry)
     _, share, _ = weight_plan(n, geometry)
     return (share.copied + share.packed) * numba.get_num_threads() + share.tasks * share.sums
 
@@ -88,6 +90,8 @@ def scratch(n, geometry):
 def weight_grad(dy, x, w_shape, geometry):
     """dw (K, C/groups, R, S) from dy (N, K, P, Q) and x (N, C, H, W)."""
     n = sizes(x.shape, w_shape, geometry)
+    if is_pointwise(n, geometry):
+        return pointwise_weights.weight_grad(dy, x, w_shape, geometry)
     p, share, where = weight_plan(n, geometry)
     dw = np.empty(w_shape, x.dtype)
     with workspace(share.copied + share.packed, x.dtype, share.tasks * share.sums) as (memory, sums):
