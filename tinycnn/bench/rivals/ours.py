@@ -11,12 +11,14 @@ from tinycnn.nn import functional as F
 from ...kernels import backend
 from ...kernels.conv.algorithms import ALGORITHMS, algorithm_module
 from ...kernels.conv.sizes import sizes
+from ...kernels.layout import from_nhwc, nhwc
 from .base import Contestant, TrainingStep, Unsupported
 
 
 class Ours(Contestant):
     library, package, levels = "tinycnn", "tinycnn", ("conv", "inference", "training")
-    settings = {"default": "what a user gets", **{name: f"convolution by the algorithm {name!r}" for name in ALGORITHMS}}
+    settings = {"default": "what a user gets; of single convolutions, what the second layer of a network gets: channels-last images",
+                "nchw": "contiguous images, which every convolution has to turn", **{name: f"convolution by the algorithm {name!r}" for name in ALGORITHMS}}
 
     @classmethod
     def settings_of(cls, level):
@@ -37,7 +39,9 @@ class Ours(Contestant):
 
     def conv(self, layer, x, w, bias, dy):
         kernels, geometry = backend("cpu").conv, layer.geometry
-        how = {} if self.setting == "default" else {"algorithm": self.setting}
+        how = {"algorithm": self.setting} if self.setting in ALGORITHMS else {}
+        if self.setting != "nchw":
+            x, dy = (from_nhwc(np.ascontiguousarray(nhwc(array))) for array in (x, dy))
         functions = {"forward": lambda: kernels.forward(x, w, bias, geometry, **how),
                      "input_grad": lambda: kernels.input_grad(dy, w, layer.x_shape, geometry, **how),
                      "weight_grad": lambda: kernels.weight_grad(dy, x, layer.w_shape, geometry, **how)}
