@@ -36,7 +36,7 @@ USES = {  # the other folders that an operation's kernels import from, directly 
     "unfold": ("simd",),
     "conv": ("simd", "matmul", "unfold"),
     "cross_entropy": ("softmax",),
-    "activation": ("simd",),
+    "activation": ("simd", "norm", "reduce"),
     "lrn": ("simd",),
     "norm": ("simd",),
     "pool": ("simd",),

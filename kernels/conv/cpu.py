@@ -24,7 +24,7 @@ def pack(w, x_shape, geometry, algorithm=None):
     return PackedFilters(w.shape, chosen.NAME, chosen.pack(w, x_shape, geometry))
 
 
-def forward(x, w, bias, geometry, algorithm=None, epilogue=NOTHING):
+def forward(x, w, bias, geometry, algorithm=None, *, epilogue=NOTHING):
     """y (N, K, P, Q) from x (N, C, H, W), w (K, C/groups, R, S) or packed, and bias (K,) or None. epilogue: what else is done on the way."""
     packed = isinstance(w, PackedFilters)
     chosen = choose("forward", x.shape, w.shape, geometry, x.dtype, w.algorithm if packed else algorithm)
@@ -32,7 +32,7 @@ def forward(x, w, bias, geometry, algorithm=None, epilogue=NOTHING):
     return chosen.forward(x, packed, w.shape, bias, geometry, epilogue)
 
 
-def input_grad(dy, w, x_shape, geometry, algorithm=None, add=None):
+def input_grad(dy, w, x_shape, geometry, algorithm=None, *, add=None):
     """dx (N, C, H, W) from dy (N, K, P, Q) and w. add: an array of dx's shape that is added to it, what other uses of x have sent back."""
     return choose("input_grad", x_shape, w.shape, geometry, dy.dtype, algorithm).input_grad(dy, w, x_shape, geometry, add)
 

@@ -8,7 +8,7 @@ from .cuda_algorithms import choose
 from .epilogue import NOTHING
 
 
-def forward(x, w, bias, geometry, algorithm=None, epilogue=NOTHING):
+def forward(x, w, bias, geometry, algorithm=None, *, epilogue=NOTHING):
     """y (N, K, P, Q) from x (N, C, H, W), w (K, C/groups, R, S) and bias (K,) or None. epilogue: what else is done with y (epilogue.py), here in passes of its own."""
     y = choose("forward", x.shape, w.shape, geometry, x.dtype, algorithm).forward(x, w, bias, geometry)
     if epilogue.add is not None:
@@ -21,7 +21,7 @@ def forward(x, w, bias, geometry, algorithm=None, epilogue=NOTHING):
     return epilogue.out
 
 
-def input_grad(dy, w, x_shape, geometry, algorithm=None, add=None):
+def input_grad(dy, w, x_shape, geometry, algorithm=None, *, add=None):
     """dx (N, C, H, W) from dy (N, K, P, Q) and w. add: an array of dx's shape that is added to it, what other uses of x have sent back."""
     dx = choose("input_grad", x_shape, w.shape, geometry, dy.dtype, algorithm).input_grad(dy, w, x_shape, geometry)
     if add is not None:

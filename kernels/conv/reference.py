@@ -22,7 +22,7 @@ from ..window import pad, taps
 from .epilogue import NOTHING, finish
 
 
-def forward(x, w, bias, geometry, epilogue=NOTHING):
+def forward(x, w, bias, geometry, *, epilogue=NOTHING):
     """y (N, K, P, Q) from x (N, C, H, W), w (K, C/groups, R, S) and bias (K,) or None. epilogue: what else is done with y (epilogue.py)."""
     N, C, H, W = x.shape
     K, _, R, S = w.shape
@@ -39,7 +39,7 @@ def forward(x, w, bias, geometry, epilogue=NOTHING):
     return finish(y, epilogue)
 
 
-def input_grad(dy, w, x_shape, geometry, add=None):
+def input_grad(dy, w, x_shape, geometry, *, add=None):
     """dx (N, C, H, W) from dy (N, K, P, Q) and w: every product that an input took part in is sent back to it.
 
     Inputs that no filter position reached (leftover rows when the stride does not divide) get zero. add: an array of dx's shape that is added to it, what other uses

@@ -248,7 +248,7 @@ def test_an_input_gradient_added_to_another(case, dtype, algorithm):
     dy, w, add = (rng.standard_normal(shape).astype(dtype) for shape in (dy_shape, w_shape, x_shape))
     expected = reference.input_grad(dy.astype(np.float64), w.astype(np.float64), x_shape, geometry) + add
     for other in (add, from_nhwc(nhwc(add)), from_nhwc(nhwc(np.concatenate([add, add], 1)))[:, :x_shape[1]]):
-        dx = cpu.input_grad(dy, w, x_shape, geometry, algorithm, other)
+        dx = cpu.input_grad(dy, w, x_shape, geometry, algorithm, add=other)
         close(dx, expected, w[:, 0].size)
         assert not np.may_share_memory(dx, other)
     np.testing.assert_array_equal(other, add)
