@@ -14,8 +14,8 @@ Packed, into slices as wide as a tile or a vector, are: rows that are a multiple
 may follow the number of threads: each has some filters and channels, and goes through them chunk by chunk, of which the sums stay in the second-level cache too.
 
 **Napkin.** 2*N*P*Q*K*C/G FLOPs. A step does 512 of them on 40 numbers loaded; both operands are read once. 64 to 64 channels, 56x56, batch 16: 0.41 GFLOP, 1.2 ms at the
-350 GFLOP/s of two cores (Sapphire Rapids), and 26 MB, 0.8 ms at the 32 GB/s at which they read; one after the other it was 2.4. Measured there, float32, GFLOP/s
-(PyTorch 2.13 in brackets): 255 (192); 64 to 256 270 (199), 256 to 64 270 (225), 256 to 1024 at 14x14 280 (268), 2048 to 512 at 7x7 250 (177), 832 to 32 at 7x7 230 (152).
+350 GFLOP/s of two cores (Sapphire Rapids), and 26 MB, 0.8 ms at the 32 GB/s at which they read. Measured there, float32, GFLOP/s
+(PyTorch 2.13 beside it in brackets): 214 (198); 64 to 256 244 (194), 128 to 512 at 28x28 256 (245), 2048 to 512 at 7x7 249 (168), 832 to 48 at 7x7 233 (188).
 """
 from functools import lru_cache
 from typing import NamedTuple
