@@ -49,9 +49,10 @@ TILE, LIST = 20e-9, 5e-9  # seconds to begin a tile, and to list a pixel
 
 def cost(form, n, geometry, dtype):
     """The products, with lanes that are not used; the copy; weights; and for each group beginning its tiles and listing its pixels."""
-    if form == "weight_grad" and (n.R, n.S) == (1, 1) and geometry.padding == (0, 0):
+    if form == "weight_grad":
         from . import pointwise_weights
-        return pointwise_weights.cost(n, dtype)
+        if pointwise_weights.is_pointwise(n, geometry):
+            return pointwise_weights.cost(n, dtype)
     filters = n.C if form == "input_grad" else n.K
     used = parts(filters // n.G, 16) * 16 * n.G / filters
     moved = n.N * (n.H * n.W * n.C * (n.R * n.S > 1) + n.P * n.Q * n.K * (form == "weight_grad")) * MOVE + n.K * n.C // n.G * n.R * n.S * READ
