@@ -205,7 +205,7 @@ def test_registry():
     assert models.names()[0] == "lenet5" and len(models.names()) == 32
     with pytest.raises(ValueError, match="did you mean 'resnet20'"):
         models.build("resnet-20")
-    with pytest.raises(ValueError, match="vgg16 has no option 'n_classes': did you mean 'num_classes'"):
+    with pytest.raises(ValueError, match="vgg16 has no option 'n_classes'; did you mean 'num_classes'"):
         models.build("vgg16", n_classes=3)
 
 

@@ -111,7 +111,7 @@ def test_optimisers_and_schedules():
 
 def test_unknown_names_and_descriptions():
     """Kills: an error that does not help; a recipe or field that is not shown."""
-    with pytest.raises(ValueError, match="unknown recipe 'resnet-cifar': did you mean 'resnet_cifar'"):
+    with pytest.raises(ValueError, match="unknown recipe 'resnet-cifar'; did you mean 'resnet_cifar'"):
         recipes.get("resnet-cifar")
     with pytest.raises(ValueError, match="unknown network"):
         recipes.default_for("resnet19")

@@ -78,5 +78,5 @@ def test_sets_of_ones_own_and_mistakes_in_them(tmp_path):
     path.write_text('{"layers": [{"C": 3, "H": 5, "W": 5, "K": 2, "R": 3, "strides": 2}]}')
     with pytest.raises(ValueError, match="mine.json, layer 1: .*strides"):
         layers.load(path)
-    with pytest.raises(FileNotFoundError, match="no set of layers 'resnet51': there are .*resnet50"):
+    with pytest.raises(FileNotFoundError, match="no set of layers 'resnet51'; did you mean 'resnet50'"):
         layers.load("resnet51")

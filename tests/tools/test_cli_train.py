@@ -133,7 +133,7 @@ def test_wrong_input(capsys, tmp_path, monkeypatch, digits, finished_run):
     """Kills: half a run left behind by an error, a run overwritten by another, settings of a run changed in its middle."""
     monkeypatch.chdir(tmp_path)
     assert "nowhere: no such folder" in failure(capsys, ["train", "--data", "nowhere"], 1)
-    assert "lenet5 has no option 'pol': did you mean 'pool'?" in failure(capsys, ["train", "--data", digits, "-o", "pol=avg"], 1)
+    assert "lenet5 has no option 'pol'; did you mean 'pool'?" in failure(capsys, ["train", "--data", digits, "-o", "pol=avg"], 1)
     assert "optimizer Adam has no option 'momentum'" in failure(capsys, ["train", "--data", digits, "--optimizer", "Adam", "--momentum", "0.5"], 1)
     assert "pool is 'median'" in failure(capsys, ["train", "--data", digits, "-o", "pool=median"], 1)
     assert not any((tmp_path / "runs").iterdir()) if (tmp_path / "runs").exists() else True

@@ -198,6 +198,7 @@ def test_info(capsys):
 def test_errors_are_one_message(capsys, monkeypatch):
     """Kills: a traceback for wrong input, a bug that is hidden, the wrong exit status, notes of the engine lost."""
     assert "no command 'trian'; did you mean 'train'?" in failure(capsys, ["trian"], 2)
+    assert "no command 'chek'; did you mean 'check'?" in failure(capsys, ["cuda", "chek"], 2)
 
     def raises(error):
         monkeypatch.setattr(cli.cli.commands["info"], "callback", lambda **_: (_ for _ in ()).throw(error))
@@ -213,6 +214,8 @@ def test_errors_are_one_message(capsys, monkeypatch):
     with pytest.raises(ValueError, match="x is 3"):
         main(["info"])
     monkeypatch.delenv("TINYCNN_DEBUG")
+    raises(FileNotFoundError(2, "No such file or directory", "here.py"))
+    assert failure(capsys, ["info"], 1) == "error: here.py: No such file or directory\n"
     raises(KeyError("a bug"))
     with pytest.raises(KeyError):
         main(["info"])

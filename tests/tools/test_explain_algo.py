@@ -130,7 +130,7 @@ def test_measuring_on_a_device(monkeypatch):
     (("--input", "3x4", "--filters", 2, "--kernel", 1), "'3x4' should be 3 numbers of at least 1, like 3x5x7"),
     (("--input", "3x4x5", "--filters", 2, "--kernel", 0), "'0' should be 2 numbers of at least 1, like 3x5, or one for both"),
     (("lenet5.features.1",), "lenet5 has no convolution 'features.1'; it has features.0, features.3"),
-    (("lenet.features.1",), "unknown network 'lenet': did you mean 'lenet5'"),
+    (("lenet.features.1",), "unknown network 'lenet'; did you mean 'lenet5'"),
     (("--input", "3x4x5", "--filters", 2, "--kernel", 5), "a window of 5"),
     (("--input", "3x4x5", "--filters", 2, "--kernel", 1, "--groups", 2), "--groups 2 must divide the 3 channels and the 2 filters"),
 ])

@@ -148,7 +148,7 @@ def test_a_claim_from_the_command_line(capsys, tmp_path, monkeypatch, digits, re
     assert len(computed) == 12
     main([*command, "--seeds", "1", "--fresh"])
     assert len(computed) == 18
-    assert "did you mean 'relu'" in failure(capsys, ["lecture", "rely"], 2)
+    assert "did you mean 'relu'? (`tinycnn lecture` lists all of them)" in failure(capsys, ["lecture", "rely"], 2)
     assert "several claims have a folder each" in failure(capsys, ["lecture", "relu", "conv1", "--out", "x"], 2)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..kernels.conv.geometry import Geometry
+from ..names import nearest
 
 FORMS = ("forward", "input_grad", "weight_grad")
 MOST_BYTES, MOST_FLOPS = 256 << 20, 60e9  # of x and y together; of one pass
@@ -106,7 +107,7 @@ def load(name, batch=16, fit=True):
     """[Layer] of the set called `name`, or of a file with this path. batch: for layers that were published without one."""
     path = Path(name) if str(name).endswith(".json") else folder() / f"{name}.json"
     if not path.is_file():
-        raise FileNotFoundError(f"no set of layers {name!r}: there are {', '.join(names())} (or give the path of a .json file)")
+        raise FileNotFoundError(f"no set of layers {name!r}{nearest(name, names())} (there are {', '.join(names())}; or give the path of a .json file)")
     layers = [parse(entry, batch, f"{path}, layer {i + 1}") for i, entry in enumerate(json.loads(path.read_text())["layers"])]
     return [layer.fitted() if fit and layer.published_N else layer for layer in layers]
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from ..cli.names import nearest
 from ..kernels import backend
+from ..names import nearest
 from . import truth
 from .networks import measure_task, reason
 from .results import Row

@@ -8,19 +8,9 @@ import sys
 import click
 
 from . import bench, cuda, evaluate, explain, explain_algo, gradcheck, info, lecture, lists, museum, predict, summary, train
-from .names import nearest
+from .names import Commands
 
 EXPECTED = (ValueError, TypeError, RuntimeError, OSError, IndexError, ArithmeticError, MemoryError, ImportError)  # what wrong input raises; anything else is a bug
-
-
-class Commands(click.Group):
-    """A group that knows which command a misspelt one should have been."""
-
-    def resolve_command(self, context, arguments):
-        name = arguments[0]
-        if self.get_command(context, name) is None and not name.startswith("-"):
-            context.fail(f"no command {name!r}{nearest(name, self.commands)} (there are {', '.join(self.commands)})")
-        return super().resolve_command(context, arguments)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -63,5 +53,10 @@ def main(arguments=None):
     except EXPECTED as error:
         if debug:
             raise
-        click.echo("\n".join([f"{click.style('error', fg='red')}: {error}", *(f"  {note}" for note in getattr(error, "__notes__", ()))]), err=True)
+        click.echo("\n".join([f"{click.style('error', fg='red')}: {_said(error)}", *(f"  {note}" for note in getattr(error, "__notes__", ()))]), err=True)
         sys.exit(1)
+
+
+def _said(error):
+    """An error in words; the system's own without its number."""
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename and error.strerror else str(error)

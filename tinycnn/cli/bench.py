@@ -3,12 +3,13 @@ import sys
 
 import click
 
+from .names import Commands
 from .train import MODEL, key_value
 
 FORMS = ("forward", "input_grad", "weight_grad")
 
 
-@click.group()
+@click.group(cls=Commands)
 def bench():
     """Measure kernels, layers and networks beside other libraries, on this machine.
 

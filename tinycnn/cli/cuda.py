@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from .names import Commands
+
 KERNELS = click.argument("kernels", type=click.Path(exists=True, dir_okay=False), metavar="KERNELS.cu")
 LAUNCH = click.option("--launch", type=click.Path(exists=True, dir_okay=False), help="The Python file that launches the kernels. [default: the comment "
                       "/* check ... */ in KERNELS.cu, else the .py file beside it]")
@@ -16,7 +18,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for pro
 WAYS = ("plain", "asan", "tsan", "trace")
 
 
-@click.group()
+@click.group(cls=Commands)
 def cuda():
     """Check, trace and debug CUDA kernels (your own, too) on the CPU. Needs g++ or another C++ compiler, and no GPU.
 

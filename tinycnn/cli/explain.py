@@ -2,6 +2,7 @@
 import click
 
 from .explain_algo import PAIR, Numbers
+from .names import Commands
 
 SIZE = Numbers(2, alike=True)
 FROM_ZERO = Numbers(2, alike=True, least=0)
@@ -9,7 +10,7 @@ PICTURE = click.option("--image", type=click.Path(exists=True, dir_okay=False),
                        help="A picture for the input: scaled to --input, grey for one channel, in colours for three.")
 
 
-@click.group()
+@click.group(cls=Commands)
 def explain():
     """Write a page on which an operation can be seen at work: where each number of its result and of its gradients comes from.
 

@@ -62,7 +62,7 @@ def engine(names, order, options, listing, quiet):
     from tqdm import tqdm
 
     from ..checker.cases import all_cases
-    from .names import nearest
+    from ..names import nearest
     cases = [case for case in all_cases() if not names or any(name in str(case) for name in names)]
     for name in names:
         if not any(name in str(case) for case in cases):

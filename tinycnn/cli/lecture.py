@@ -12,7 +12,7 @@ def _names():
 
 
 @click.command()
-@click.argument("names", type=Name("claim", _names), metavar="[NAME]...", nargs=-1)
+@click.argument("names", type=Name("claim", _names, "lecture"), metavar="[NAME]...", nargs=-1)
 @click.option("--quick", "mode", flag_value="quick", help="Ends within two minutes on two cores.")
 @click.option("--full", "mode", flag_value="full", help="As much as the paper's protocol takes: hours. [default: within fifteen minutes]")
 @click.option("--data", metavar="FOLDER", default="bundled", show_default=True, help="Images for what is trained: MNIST, Fashion-MNIST or CIFAR-10.")

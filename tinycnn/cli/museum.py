@@ -3,7 +3,7 @@ import sys
 
 import click
 
-from .names import Name
+from .names import Commands, Name
 
 
 def known():
@@ -11,17 +11,10 @@ def known():
     return names()
 
 
-class ExhibitName(Name):
-    """An exhibit, or the list of them."""
-
-    def _all(self, names):
-        return f"(`tinycnn museum` lists all {len(names)})"
+EXHIBIT = Name("exhibit", known, "museum")
 
 
-EXHIBIT = ExhibitName("exhibit", known)
-
-
-@click.group(invoke_without_command=True)
+@click.group(cls=Commands, invoke_without_command=True)
 @click.pass_context
 def museum(context):
     """A museum of wrong gradients: real bugs, most of them historical, to look at and to repair.

@@ -1,30 +1,31 @@
-"""Names that people type: what they probably meant."""
-import difflib
-
+"""Names that people type: of commands, and of what a command is about. A misspelt one is told the nearest."""
 import click
 
+from ..names import nearest
 
-def nearest(name, names):
-    """'; did you mean ...?' for the closest of `names` (of equally close ones, that with most letters in their places), or nothing if none is close."""
-    close = difflib.get_close_matches(name, list(names), n=5, cutoff=0.5)
-    best = max(close, key=lambda other: (difflib.SequenceMatcher(None, name, other).ratio(), sum(map(str.__eq__, name, other))), default=None)
-    return f"; did you mean {best!r}?" if best else ""
+
+class Commands(click.Group):
+    """A group that knows which command a misspelt one should have been."""
+
+    def resolve_command(self, context, arguments):
+        name = arguments[0]
+        if self.get_command(context, name) is None and not name.startswith("-"):
+            context.fail(f"no command {name!r}{nearest(name, self.commands)} (there are {', '.join(self.commands)})")
+        return super().resolve_command(context, arguments)
 
 
 class Name(click.ParamType):
-    """One of the names that names() gives, a function so that nothing is imported before the name is needed."""
+    """One of the names that names() gives, a function so that nothing is imported before the name is needed. `listing`: the command that lists them."""
 
-    def __init__(self, kind, names):
-        self.name, self.names = kind, names
+    def __init__(self, kind, names, listing=None):
+        self.name, self.names, self.listing = kind, names, listing or f"{kind}s"
 
     def convert(self, value, parameter, context):
         names = self.names()
         if value not in names:
-            self.fail(f"unknown {self.name} {value!r}{nearest(value, names)} {self._all(names)}", parameter, context)
+            all_names = f"({', '.join(names)})" if len(names) < 8 else f"(`tinycnn {self.listing}` lists all of them)"
+            self.fail(f"unknown {self.name} {value!r}{nearest(value, names)} {all_names}", parameter, context)
         return value
-
-    def _all(self, names):
-        return f"({', '.join(names)})" if len(names) < 8 else f"(`tinycnn {self.name}s` lists all {len(names)})"
 
     def shell_complete(self, context, parameter, incomplete):
         from click.shell_completion import CompletionItem

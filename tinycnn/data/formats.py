@@ -1,9 +1,9 @@
 """`open_dataset("bundled" or a folder, split)`: finds out what the folder holds."""
-import difflib
 from pathlib import Path
 
 import numpy as np
 
+from ..names import nearest
 from .cifar import CIFAR10, CIFAR100
 from .dataset import Subset
 from .folder import ImageFolder, class_folders
@@ -82,5 +82,4 @@ def _not_a_folder(root):
     if root.is_file():
         packed = root.name.endswith((".tar", ".tar.gz", ".tgz", ".zip"))
         return NotADirectoryError(f"{root}: {'an archive: unpack it and give' if packed else 'a file: give'} the folder with the data")
-    close = difflib.get_close_matches(str(root), ["bundled"])
-    return FileNotFoundError(f"{root}: no such folder, and no dataset of that name; " + (f"did you mean {close[0]!r}?" if close else "'bundled' needs no files"))
+    return FileNotFoundError(f"{root}: no such folder, and no dataset of that name" + (nearest(root.name, ["bundled"]) or "; 'bundled' needs no files"))

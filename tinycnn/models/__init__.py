@@ -4,9 +4,9 @@
     names()                                 all of them
     default_input("resnet20")               (C, H, W) of the images that the published network takes
 """
-from difflib import get_close_matches
 from inspect import signature
 
+from ..names import nearest
 from .alexnet import alexnet, alexnet_owt
 from .googlenet import GoogLeNetOutputs, googlenet, googlenet_torchvision
 from .lenet import lenet5, lenet5_1998
@@ -45,7 +45,7 @@ def names():
 def find(name):
     """The function that makes the network called `name`."""
     if name not in NETWORKS:
-        raise ValueError(f"unknown network {name!r}{_did_you_mean(name, NETWORKS)} (all: {', '.join(NETWORKS)})")
+        raise ValueError(f"unknown network {name!r}{nearest(name, NETWORKS)} (all: {', '.join(NETWORKS)})")
     return NETWORKS[name]
 
 
@@ -55,7 +55,7 @@ def build(name, **options):
     known = signature(network).parameters
     for option in options:
         if option not in known:
-            raise ValueError(f"{name} has no option {option!r}{_did_you_mean(option, known)} (it has: {', '.join(known)})")
+            raise ValueError(f"{name} has no option {option!r}{nearest(option, known)} (it has: {', '.join(known)})")
     return network(**options)
 
 
@@ -64,8 +64,3 @@ def default_input(name):
     options = signature(find(name)).parameters
     size = options["image_size"].default
     return options["in_channels"].default, size, size
-
-
-def _did_you_mean(name, known):
-    nearest = get_close_matches(str(name), known, n=1, cutoff=0)
-    return f": did you mean {nearest[0]!r}?" if nearest else ""

@@ -9,7 +9,8 @@ Sizes of images and crops are the papers', for images of `image_size`; for other
 tinycnn.optim and tinycnn.optim.lr_scheduler, hence PyTorch's and torchvision's wherever they have the thing.
 """
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
+
+from ..names import nearest
 
 ALL = "all"  # in the options of a schedule: as many steps or epochs as the run has
 
@@ -194,8 +195,7 @@ def names():
 def get(name):
     """The recipe called `name`."""
     if name not in RECIPES:
-        nearest = get_close_matches(str(name), RECIPES, n=1, cutoff=0)
-        raise ValueError(f"unknown recipe {name!r}: did you mean {nearest[0]!r}? (all: {', '.join(RECIPES)})")
+        raise ValueError(f"unknown recipe {name!r}{nearest(name, RECIPES)} (all: {', '.join(RECIPES)})")
     return RECIPES[name]
 
 
