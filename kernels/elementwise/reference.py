@@ -52,7 +52,7 @@ def copy_(a, b):
 def copy(a, channels_last=False):
     """a in fresh memory, in logical order or, for (N, C, H, W), with channels innermost."""
     if channels_last:
-        return np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        return np.array(a.transpose(0, 2, 3, 1), order="C").transpose(0, 3, 1, 2)
     return np.array(a, order="C")
 
 

@@ -4,7 +4,7 @@ import pytest
 from kernel_checks import DTYPES, assert_same_bits_on_any_number_of_threads, in_poisoned_memory, layouts
 
 from tinycnn.kernels import backend, memory
-from tinycnn.kernels.elementwise import cpu
+from tinycnn.kernels.elementwise import cpu, reference
 from tinycnn.kernels.layout import from_nhwc, is_channels_last, nhwc
 
 SHAPES = [(3, 17, 43, 47), (2, 64, 33, 31), (130, 1001), (100_003,), (2, 1, 300, 301)]
@@ -70,13 +70,14 @@ def test_what_is_not_alike_is_numpys():
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_copies_are_fresh(channels_last):
-    """In either order from any. Kills: a view in place of a copy."""
-    a, = draw(SHAPES[1], count=1)
-    for A in orders(a):
-        y = cpu.copy(A, channels_last)
-        np.testing.assert_array_equal(y, a)
-        assert not np.may_share_memory(y, A)
-        assert is_channels_last(y) if channels_last else y.flags.c_contiguous
+    """In either order from any, large or small. Kills: a view in place of a copy, in one of the two implementations."""
+    for shape, implementation in ((SHAPES[1], cpu), ((2, 3, 4, 5), cpu), ((2, 3, 4, 5), reference)):
+        a, = draw(shape, count=1)
+        for A in orders(a):
+            y = implementation.copy(A, channels_last)
+            np.testing.assert_array_equal(y, a)
+            assert not np.may_share_memory(y, A)
+            assert is_channels_last(y) if channels_last else y.flags.c_contiguous
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, np.int64])
