@@ -182,6 +182,27 @@ def test_in_place_history_continues_from_the_new_value():
     assert x.grad.item() == 4 * 3 + 1
 
 
+def test_part_of_a_recorded_tensor_may_be_set_from_another_part():
+    """Kills: calling the value an outdated view because the assignment itself has changed what it looks at."""
+    x = leaf(1, 2, 3)
+    y = x * 2
+    y[0] = y[1]
+    y.backward(tinycnn.tensor([1.0, 10.0, 100.0], dtype=tinycnn.float64))
+    assert y.tolist() == [4, 4, 6] and x.grad.tolist() == [0, 22, 200]
+
+
+def test_set_grad_enabled_as_a_decorator():
+    """Kills: switching recording off for everybody when the function is defined; a second call in which it is on."""
+    with tinycnn.enable_grad():  # whatever happens, other tests find it on
+        @tinycnn.set_grad_enabled(False)
+        def double(x):
+            return x * 2
+
+        assert tinycnn.is_grad_enabled()
+        assert not double(leaf(1)).requires_grad and not double(leaf(1)).requires_grad
+        assert tinycnn.is_grad_enabled()
+
+
 def test_no_grad_as_block_decorator_and_nested():
     x = leaf(1)
 
@@ -250,6 +271,16 @@ def test_backward_into_chosen_inputs_only():
     assert x.grad is None and w.grad.item() == 1
 
 
+def test_an_input_asked_for_twice():
+    """Kills: an answer at the last of its places only; a gradient accumulated twice."""
+    x = leaf(2)
+    y = x * 3
+    z = (y * x).sum()
+    assert [g.item() for g in grad(z, [x, y, x, y], retain_graph=True)] == [12, 2, 12, 2]
+    z.backward(inputs=[x, x])
+    assert x.grad.item() == 12
+
+
 def test_third_derivatives():
     x = leaf(2)
     y = x ** 4
@@ -279,6 +310,16 @@ def test_hooks_see_and_replace_complete_gradients():
     x.grad = None
     (x * 1).sum().backward()
     assert x.grad.tolist() == [1, 1]
+
+
+def test_a_gradient_that_a_hook_keeps_stays_as_it_was():
+    """Kills: adding the next backward's gradient into what a hook was shown."""
+    x = leaf(1, 2)
+    kept = []
+    x.register_hook(kept.append)
+    (x * 2).sum().backward()
+    (x * 3).sum().backward()
+    assert [g.tolist() for g in kept] == [[2, 2], [3, 3]] and x.grad.tolist() == [5, 5]
 
 
 def test_retain_grad():
@@ -432,3 +473,18 @@ def test_a_convolution_adds_to_what_has_arrived(use):
     for found in (gradients(), gradients()):
         for one, other in zip(found, expected):
             np.testing.assert_allclose(one.numpy(), other.detach().numpy(), rtol=1e-12, atol=1e-12)
+
+
+def test_a_convolution_that_no_gradient_reaches_drops_nothing():
+    """A function may say that there is no gradient for its argument. Kills: what other uses have sent back, lent to a convolution that has nothing to add, lost."""
+    class First(Function):
+        def forward(ctx, a, b):
+            return a.array + b.array
+
+        def backward(ctx, dy):
+            return dy, None
+
+    x, w = tinycnn.ones(1, 1, 2, 2, requires_grad=True), tinycnn.ones(1, 1, 1, 1, requires_grad=True)
+    y = F.conv2d(x, w)
+    First.apply(x * 2, y).sum().backward()
+    assert x.grad.tolist() == [[[[2, 2], [2, 2]]]] and w.grad is None

@@ -18,7 +18,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     """
     roots = _roots("backward", tensors, grad_tensors)
     if inputs is not None:
-        inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        inputs = [inputs] if isinstance(inputs, Tensor) else list(dict.fromkeys(inputs))
         for wanted, gradient in zip(inputs, _run(roots, retain_graph, create_graph, inputs)):
             if gradient is not None:
                 _accumulate(wanted, gradient[0], gradient[1], create_graph)
@@ -71,7 +71,9 @@ def _run(roots, retain_graph, create_graph, inputs):
     A pending gradient is a pair (tensor, owned): owned means that nobody else can see its memory, so that it may be added to in place and handed out.
     """
     retain_graph = create_graph if retain_graph is None else retain_graph
-    targets = None if inputs is None else {_place(wanted): i for i, wanted in enumerate(inputs)}
+    targets = None if inputs is None else {_place(wanted): [] for wanted in inputs}
+    for i, wanted in enumerate(inputs or ()):
+        targets[_place(wanted)].append(i)  # one tensor may be asked for several times
     uses, wanted_nodes = _count_uses([_place(tensor)[0] for tensor, _ in roots], targets)
     pending = {}  # node or leaf -> {output number: (gradient, owned)}
     found = None if inputs is None else [None] * len(inputs)
@@ -93,7 +95,7 @@ def _run(roots, retain_graph, create_graph, inputs):
                 _capture(node, gradients, targets, found)
                 if not any(edge is not None and edge[0] in wanted_nodes for edge in node.edges):
                     continue  # only asked for, not passed through
-            if node.adds_to is not None and not create_graph:
+            if node.adds_to is not None and gradients and not create_graph:
                 _lend(node, pending)
             results = _call(node, gradients)
             seen = [id(gradient.array) for gradient, _ in gradients.values()]
@@ -170,8 +172,8 @@ def _finish(target, pending, ready, targets, found, create_graph):
         gradient, owned = arrived[0]
         if targets is None:
             _accumulate(target, gradient, owned, create_graph)
-        elif (target, 0) in targets:
-            found[targets[target, 0]] = (gradient, owned)
+        else:
+            _note(found, targets.get((target, 0), ()), gradient, owned)
 
 
 def _add(slots, output_nr, gradient, owned, create_graph):
@@ -189,20 +191,25 @@ def _add(slots, output_nr, gradient, owned, create_graph):
 
 
 def _through_hooks(target, arrived):
-    """Let the tensors' hooks see the gradients of a node's outputs, or of a leaf, and replace them."""
+    """Let the tensors' hooks see the gradients of a node's outputs, or of a leaf, and replace them. Who has seen one may have kept it: it is not added to any more."""
     for output_nr, hooks in target.hooks.items():
         for hook in list(hooks.values()):
             if output_nr in arrived:
-                replaced = hook(arrived[output_nr][0])
-                if replaced is not None:
-                    arrived[output_nr] = (replaced, False)
+                gradient = arrived[output_nr][0]
+                replaced = hook(gradient)
+                arrived[output_nr] = (gradient if replaced is None else replaced, False)
 
 
 def _capture(node, gradients, targets, found):
     """Keep the gradients that were asked for by autograd.grad."""
     for output_nr, (gradient, _) in gradients.items():
-        if (node, output_nr) in targets:
-            found[targets[node, output_nr]] = (gradient, False)
+        _note(found, targets.get((node, output_nr), ()), gradient, False)
+
+
+def _note(found, places, gradient, owned):
+    """A gradient that was asked for, at its places in the answer."""
+    for i in places:
+        found[i] = (gradient, owned and len(places) == 1)
 
 
 def _lend(node, pending):

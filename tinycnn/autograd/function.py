@@ -39,8 +39,8 @@ def is_grad_enabled():
     return recording.on
 
 
-class set_grad_enabled(ContextDecorator):
-    """Switch recording on or off, at once and until the end of the `with` block."""
+class set_grad_enabled:
+    """Switch recording on or off, at once and until the end of the `with` block; as a decorator, while the function runs."""
 
     def __init__(self, mode):
         self.mode = bool(mode)
@@ -52,6 +52,10 @@ class set_grad_enabled(ContextDecorator):
 
     def __exit__(self, *_):
         recording.on = self.before
+
+    def __call__(self, function):
+        recording.on = self.before
+        return (enable_grad if self.mode else no_grad)()(function)
 
 
 class _Switch(ContextDecorator):
@@ -162,6 +166,8 @@ class Function:
         if device is None:
             raise TypeError(f"{cls.__name__}: none of the arguments is a tensor: {', '.join(type(arg).__name__ for arg in args)}")
         ctx.needs_input_grad = needs
+        if True in needs:  # before the operation: one that changes its first input in place may be given a view of it, too
+            ctx.edges = [_edge(arg, ctx) if needed else None for arg, needed in zip(args, needs)]
         ctx.kernels = device.kernels
         recording.on = False
         try:
@@ -180,7 +186,7 @@ class Function:
         if cls.is_view:
             _share_version(outputs, args[0])
         if True in needs:
-            _record(ctx, args, outputs)
+            _record(ctx, outputs)
         return tuple(outputs) if several else outputs[0]
 
     def __repr__(self):
@@ -239,9 +245,8 @@ def _share_version(outputs, source):
             out.seen_version = source.version[0]
 
 
-def _record(ctx, args, outputs):
-    """Make ctx a node: edges to where its inputs came from, what it saved in a form that creates no cycle, and itself as the outputs' origin."""
-    ctx.edges = [_edge(arg, ctx) if needed else None for arg, needed in zip(args, ctx.needs_input_grad)]
+def _record(ctx, outputs):
+    """Make ctx a node: what it saved in a form that creates no cycle, and itself as the outputs' origin."""
     ctx.sequence = next(_sequence)
     ctx.device = outputs[0].device
     modules = recording.modules
