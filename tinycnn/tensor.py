@@ -94,6 +94,9 @@ class Tensor:
             raise TypeError("len() of a 0-dimensional tensor")
         return self.shape[0]
 
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
     def __bool__(self):
         if self.array.size != 1:
             raise ValueError(f"the truth value of a tensor of shape {self.shape} is ambiguous: use .any() or .all()")
@@ -259,8 +262,8 @@ def tensor(data, dtype=None, device="cpu", requires_grad=False):
     if isinstance(data, Tensor):
         data = data.device.to_numpy(data.array)
     array = np.array(data, dtype=dtype)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"tensor: cannot hold elements of type {array.dtype}; numbers and booleans only")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # files hold big-endian numbers
+    _check_elements("tensor", array.dtype)
     if dtype is None and array.dtype == float64 and not isinstance(data, (np.ndarray, np.generic)):
         array = array.astype(float32)
     return _on(device, array).requires_grad_(requires_grad)
@@ -285,9 +288,16 @@ def from_numpy(array):
     """A tensor that shares the memory of a NumPy array."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}")
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"from_numpy: cannot hold elements of type {array.dtype}; numbers and booleans only")
+    _check_elements("from_numpy", array.dtype)
     return Tensor(array)
+
+
+def _check_elements(name, dtype):
+    """TypeError unless a tensor can hold elements of this type."""
+    if dtype.kind not in "fiub" or dtype.itemsize > 8:
+        raise TypeError(f"{name}: cannot hold elements of type {dtype}; only numbers and booleans of at most 64 bits")
+    if not dtype.isnative:
+        raise TypeError(f"{name}: the bytes of {dtype} are in the order of another machine; tinycnn.tensor(...) makes a copy in that of this one")
 
 
 def from_dlpack(source):
@@ -298,7 +308,7 @@ def from_dlpack(source):
 def full(size, fill_value, dtype=None, device="cpu", requires_grad=False):
     """A tensor of shape `size` where every element is fill_value."""
     if dtype is None:
-        dtype = {bool: bool_, int: int64}.get(type(fill_value), float32)
+        dtype = {"b": bool_, "i": int64, "u": int64}.get(np.asarray(fill_value).dtype.kind, float32)
     where = find_device(device)
     return Tensor(where.xp.full(_size(size), fill_value, dtype), where).requires_grad_(requires_grad)
 
@@ -340,7 +350,7 @@ def arange(start, end=None, step=1, dtype=None, device="cpu"):
     """start, start + step, ... up to but without end; arange(n) counts 0 ... n-1."""
     start, end = (0, start) if end is None else (start, end)
     if dtype is None:
-        dtype = int64 if all(isinstance(value, int) for value in (start, end, step)) else float32
+        dtype = int64 if all(isinstance(value, (int, np.integer)) for value in (start, end, step)) else float32
     return _on(device, np.arange(start, end, step, dtype))
 
 

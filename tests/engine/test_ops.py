@@ -65,6 +65,7 @@ def test_dtypes_promote_as_in_pytorch():
     assert (i + 1.5).dtype == tinycnn.float32 and (i + 1).dtype == tinycnn.int64
     assert (b + 1).dtype == tinycnn.int64 and (b + f).dtype == tinycnn.float32
     assert (i / 2).dtype == tinycnn.float32 and i.mean().dtype == tinycnn.float32
+    assert i.clamp(0.5, 1.5).dtype == tinycnn.float32 and i.clamp(2).dtype == tinycnn.int64
     assert (f * np.float64(2)).dtype == tinycnn.float32 and (np.float64(2) * f).dtype == tinycnn.float32
     assert b.sum().item() == 1 and b.sum().dtype == tinycnn.int64
     assert (f.double() + 1).dtype == tinycnn.float64
@@ -86,6 +87,12 @@ WRONG = {
     "reshape": (lambda a: a.reshape(5, 2), ValueError, "12 elements"),
     "two free extents": (lambda a: a.reshape(-1, -1), ValueError, "do not fit"),
     "permute": (lambda a: a.permute(0, 0), ValueError, "not an order"),
+    "permute beyond": (lambda a: a.permute(0, 3), IndexError, "dim is 3"),
+    "narrow beyond": (lambda a: a.narrow(1, 2, 3), IndexError, "3 entries from 2"),
+    "narrow to less than nothing": (lambda a: a.narrow(1, 2, -1), IndexError, "-1 entries"),
+    "cat of numbers": (lambda a: tinycnn.cat([a[0, 0], a[0, 1]]), ValueError, "no dimensions"),
+    "chunk": (lambda a: a.chunk(0), ValueError, "at least 1"),
+    "elements of a number": (lambda a: list(a[0, 0]), TypeError, "0-dimensional"),
     "dimension": (lambda a: a.sum(2), IndexError, "dim is 2"),
     "dimension twice": (lambda a: a.sum((0, -2)), ValueError, "twice"),
     "expand": (lambda a: a.expand(3, 5), ValueError, "only extents of 1"),
@@ -110,6 +117,31 @@ def test_wrong_input_is_one_clear_error(case):
     function, kind, message = WRONG[case]
     with pytest.raises(kind, match=message):
         function(tinycnn.ones(3, 4))
+
+
+def test_what_is_cut_counts_from_the_end_too():
+    """Kills: a negative start that takes nothing."""
+    assert tinycnn.arange(5).narrow(0, -2, 2).tolist() == [3, 4]
+
+
+def test_flipped_tensors_have_memory_of_their_own():
+    """As in PyTorch. Kills: a view, through which a change in place reaches the original."""
+    x = tinycnn.tensor([1.0, 2.0])
+    y = x.flip(0)
+    y += 1
+    assert y.tolist() == [3, 2] and x.tolist() == [1, 2]
+
+
+def test_norm_and_deviation_are_flat_where_they_are_zero():
+    """As in PyTorch. Kills: the infinite slope of the square root at 0, times 0."""
+    x = leaf(np.array([[0.0, 0.0], [3.0, 4.0]]))
+    x.norm(dim=1).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), [[0, 0], [0.6, 0.8]])
+    y = leaf(np.array([2.0, 2.0, 2.0]))
+    assert y.std().item() == 0
+    y.std().backward()
+    assert y.grad.tolist() == [0, 0, 0]
+    assert np.isnan(tinycnn.tensor([np.nan]).norm().item())
 
 
 def test_equal_extremes_share_the_gradient():

@@ -247,6 +247,9 @@ def test_the_mean_over_no_targets_is_nan():
     ignored = tinycnn.tensor([-100, -100])
     assert np.isnan(F.cross_entropy(x, ignored).item()) and np.isnan(F.nll_loss(x, ignored).item())
     assert F.cross_entropy(x, ignored, reduction="sum").item() == 0
+    x.requires_grad_()
+    for create_graph in (False, True):
+        assert not tinycnn.autograd.grad(F.cross_entropy(x, ignored), x, create_graph=create_graph)[0].any()
 
 
 def test_labels_of_any_integer_type():

@@ -19,6 +19,18 @@ def test_dtypes_of_new_tensors():
     assert tinycnn.tensor([1.5], dtype=tinycnn.float64).dtype == tinycnn.float64
     assert tinycnn.zeros(2, 3).shape == tinycnn.zeros((2, 3)).shape == (2, 3)
     assert tinycnn.full((2,), 7).dtype == tinycnn.int64 and tinycnn.arange(3).tolist() == [0, 1, 2]
+    assert tinycnn.full((2,), np.int64(7)).dtype == tinycnn.int64 and tinycnn.arange(np.int64(3)).dtype == tinycnn.int64
+    assert tinycnn.full((2,), 7.0).dtype == tinycnn.full((2,), np.float64(7)).dtype == tinycnn.float32 and tinycnn.full((2,), True).dtype == tinycnn.bool
+
+
+def test_numbers_in_the_byte_order_of_another_machine():
+    """As NumPy reads them from some files. Kills: a dtype that no kernel knows, found out by the compiler."""
+    big = np.arange(3, dtype=">f4")
+    assert tinycnn.tensor(big).dtype == tinycnn.float32 and tinycnn.tensor(big).relu().tolist() == [0, 1, 2]
+    with pytest.raises(TypeError, match="order of another machine"):
+        tinycnn.from_numpy(big)
+    with pytest.raises(TypeError, match="at most 64 bits"):
+        tinycnn.from_numpy(np.ones(2, np.longdouble))
 
 
 def test_a_new_tensor_copies_and_from_numpy_shares():

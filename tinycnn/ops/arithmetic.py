@@ -342,6 +342,8 @@ def clamp(x, min=None, max=None):
     """x, but not below min nor above max (Python numbers or None)."""
     if min is None and max is None:
         raise ValueError("clamp: at least one of min and max is needed")
+    for bound in (min, max):
+        x = x if bound is None else operands("clamp", x, bound)[0]  # integers with a bound that is none become float32
     return Clamp.apply(x, min, max)
 
 

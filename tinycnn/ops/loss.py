@@ -22,6 +22,7 @@ class CrossEntropy(Function):
         x, target, weight, log_probs = ctx.saved_tensors
         if is_grad_enabled():
             q = target_distribution(x, target, weight, *ctx.options)
+            dlosses = where(target != ctx.options[0], dlosses, 0.0)  # where all are ignored, their mean sends NaN
             dx = dlosses.unsqueeze(1) * (softmax(x, 1) * q.sum(1, keepdim=True) - q)
         else:
             weights = None if weight is None else weight.array

@@ -5,7 +5,7 @@ import numpy as np
 
 from ..autograd import Function
 from ..tensor import Tensor, int64
-from .arithmetic import sqrt
+from .arithmetic import sqrt, where
 from .common import floating, many_dims, one_dim
 from .index import gather
 
@@ -100,12 +100,18 @@ def var(x, dim=None, correction=1, keepdim=False, unbiased=None):
 
 def std(x, dim=None, correction=1, keepdim=False, unbiased=None):
     """The square root of the variance."""
-    return sqrt(var(x, dim, correction, keepdim, unbiased))
+    return root(var(x, dim, correction, keepdim, unbiased))
 
 
 def norm(x, dim=None, keepdim=False):
     """The Euclidean norm over `dim`."""
-    return sqrt(sum(x * x, dim, keepdim))
+    return root(sum(x * x, dim, keepdim))
+
+
+def root(x):
+    """The square root, but at 0, where it is infinitely steep, with the gradient 0 (as PyTorch has it of a norm and of a standard deviation)."""
+    zero = x == 0
+    return where(zero, 0.0, sqrt(where(zero, 1.0, x)))
 
 
 def prod(x, dim=None, keepdim=False):

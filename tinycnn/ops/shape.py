@@ -144,9 +144,10 @@ def unsqueeze(x, dim):
 def permute(x, *dims):
     """Dimensions in another order."""
     dims = _ints(dims)
-    if sorted(d % max(x.ndim, 1) for d in dims) != list(range(x.ndim)):
+    order = tuple(one_dim("permute", d, x.ndim) for d in dims)
+    if sorted(order) != list(range(x.ndim)):
         raise ValueError(f"permute: {dims} is not an order of the {x.ndim} dimensions of {x.shape}")
-    return Permute.apply(x, tuple(d % x.ndim for d in dims))
+    return Permute.apply(x, order)
 
 
 def transpose(x, dim0, dim1):
@@ -189,6 +190,8 @@ def cat(tensors, dim=0):
     tensors = list(tensors)
     if not tensors:
         raise ValueError("cat: needs at least one tensor")
+    if tensors[0].ndim == 0:
+        raise ValueError("cat: a tensor of no dimensions cannot be put beside others along one; stack makes a dimension")
     dim = one_dim("cat", dim, tensors[0].ndim)
     first = tensors[0].shape
     for i, x in enumerate(tensors):
@@ -209,9 +212,12 @@ def stack(tensors, dim=0):
 
 
 def narrow(x, dim, start, length):
-    """`length` entries from `start` along `dim`."""
+    """`length` entries from `start` along `dim`; a negative start counts from the end."""
     dim = one_dim("narrow", dim, x.ndim)
-    return x[(slice(None),) * dim + (slice(start, start + length),)]
+    first = start + x.shape[dim] if start < 0 else start
+    if not 0 <= first <= first + length <= x.shape[dim]:
+        raise IndexError(f"narrow: {length} entries from {start} on are not all within dimension {dim} of {x.shape}")
+    return x[(slice(None),) * dim + (slice(first, first + length),)]
 
 
 def split(x, split_size_or_sections, dim=0):
@@ -233,6 +239,8 @@ def split(x, split_size_or_sections, dim=0):
 
 def chunk(x, chunks, dim=0):
     """At most `chunks` pieces of equal size (the last may be smaller)."""
+    if chunks < 1:
+        raise ValueError(f"chunk: the number of pieces is {chunks}; it must be at least 1")
     return split(x, max(1, -(-x.shape[one_dim("chunk", dim, x.ndim)] // chunks)), dim)
 
 
@@ -243,9 +251,9 @@ def unbind(x, dim=0):
 
 
 def flip(x, dims):
-    """Reversed along the given dimensions."""
+    """Reversed along the given dimensions, in memory of its own."""
     dims = many_dims("flip", dims, x.ndim)
-    return x[tuple(slice(None, None, -1) if i in dims else slice(None) for i in range(x.ndim))]
+    return x[tuple(slice(None, None, -1) if i in dims else slice(None) for i in range(x.ndim))].clone()
 
 
 def clone(x, memory_format=preserve_format):
