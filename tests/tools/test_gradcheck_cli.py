@@ -133,19 +133,24 @@ def test_what_cannot_be_told_is_status_3(capsys, write):
     assert status == 3 and "not deterministic" in text
 
 
+INPUTS = "def inputs(rng): return rng.standard_normal((2, 3)), rng.standard_normal((4, 3))\n"
 FILES = {
-    "no forward": ("x = 1", "no function called forward"),
-    "no inputs": ("def forward(x): return x", r"no inputs\(rng\)"),
-    "an error of its own": ("def inputs(rng): return rng.nothing\ndef forward(x): return x", "nothing"),
+    "no forward": ("x = 1", "it has no function called forward"),
+    "no inputs": ("def forward(x): return x", "no inputs(rng)"),
+    "not Python": ("x = 1\ndef forward(x: return x", "my_layer.py, line 2: SyntaxError: invalid syntax\n    def forward(x: return x\n"),
+    "a library that is not there": ("import nupmy", "my_layer.py, line 1: ModuleNotFoundError: No module named 'nupmy'\n    import nupmy\n"),
+    "in inputs": ("def inputs(rng): return rng.nothing\ndef forward(x): return x", "my_layer.py, line 1, in inputs: AttributeError:"),
+    "in forward": (f"{INPUTS}def forward(x, w):\n    return x @ w", "my_layer.py, line 3, in forward: ValueError: matmul"),
+    "in backward": (f"{INPUTS}def forward(x, w): return x @ w.T\ndef backward(dy, x, w): return dyy @ w, dy.T @ x",
+                    "my_layer.py, line 3, in backward: NameError: name 'dyy' is not defined\n    def backward(dy, x, w): return dyy @ w, dy.T @ x\n"),
 }
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_files_that_are_none(write, case):
+def test_what_is_wrong_in_a_file_is_told_with_its_place(capsys, write, case):
+    """Kills: a traceback through the checker's own functions; an error's text without the line that it is about."""
     text, message = FILES[case]
-    with pytest.raises((ValueError, AttributeError), match=message):
-        for task in files.load(write(text)):
-            list(files.check(task))
+    assert message in failure(capsys, ["gradcheck", write(text)], 1)
 
 
 # ---- pictures

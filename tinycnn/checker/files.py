@@ -11,14 +11,13 @@
 the error. Without a backward, forward is a function of tinycnn's tensors, or a module. CACHE = True: forward returns (y, cache), and backward is called as
 backward(dy, cache). Several functions in one file: forward_pool, backward_pool, inputs_pool, CACHE_pool, ...
 """
-import importlib.util
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..tensor import Tensor
+from ..tools import own_file
 from .check import gradcheck
 from .subjects import argument_names, to_numpy
 
@@ -28,6 +27,7 @@ SHAPES = 10  # how often inputs are drawn
 class Task(NamedTuple):
     """One function of the file."""
 
+    path: Path
     name: str
     forward: object
     backward: object
@@ -38,7 +38,7 @@ class Task(NamedTuple):
 def load(path):
     """[Task] of a file."""
     path = Path(path)
-    module = run(path)
+    module = own_file.load(path)
     tasks = []
     for attribute in list(vars(module)):
         kind, _, name = attribute.partition("_")
@@ -48,24 +48,10 @@ def load(path):
             if not callable(inputs):
                 raise ValueError(f"{path}: there is {attribute}, but no inputs{suffix}(rng) that gives what it takes")
             backward, cache = getattr(module, f"backward{suffix}", None), bool(getattr(module, f"CACHE{suffix}", False))
-            tasks.append(Task(name or path.stem, vars(module)[attribute], backward, inputs, cache))
+            tasks.append(Task(path, name or path.stem, vars(module)[attribute], backward, inputs, cache))
     if not tasks:
         raise ValueError(f"{path}: it has no function called forward, or forward_something; `tinycnn gradcheck --help` says what such a file looks like")
     return tasks
-
-
-def run(path):
-    """The module that a file makes. Its own folder is where it imports from, as when Python runs it."""
-    spec = importlib.util.spec_from_file_location(f"checked_{path.stem}", path)
-    if spec is None:
-        raise ValueError(f"{path}: a Python file is needed, one that ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.pop(0)
-    return module
 
 
 class Run(NamedTuple):
@@ -81,14 +67,16 @@ def check(task, shapes=SHAPES, seed=0, progress=True, **options):
     """Yields a Run for every set of inputs; only one if they are the same each time."""
     seen = []
     for i in range(shapes):
-        drawn = task.inputs(np.random.default_rng(seed + i))
+        with own_file.telling_where(task.path):
+            drawn = task.inputs(np.random.default_rng(seed + i))
         cases = drawn if isinstance(drawn, dict) else {"": drawn}
         if i and all(same(a, b) for a, b in zip(cases.values(), seen)):
             return
         seen = list(cases.values())
         for name, given in cases.items():
             given = tuple(given) if isinstance(given, (tuple, list)) else (given,)
-            report = gradcheck(task.forward, given, task.backward, cache=task.cache, name=task.name, progress=progress, seed=seed, **options)
+            with own_file.telling_where(task.path):
+                report = gradcheck(task.forward, given, task.backward, cache=task.cache, name=task.name, progress=progress, seed=seed, **options)
             yield Run(task, name, given, report)
 
 

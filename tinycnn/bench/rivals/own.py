@@ -7,14 +7,13 @@
 Arrays are float32 and C-contiguous, stride, padding and dilation (vertical, horizontal) pairs. What a kernel does not do, it says by raising NotImplementedError.
 While it runs, NumPy's BLAS and Numba have as many threads as everybody else; if the file defines set_num_threads(n), that is called too, for other libraries.
 """
-import importlib.util
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 from threadpoolctl import ThreadpoolController
 
 from ... import get_num_threads, set_num_threads
+from ...tools import own_file
 from ..layers import FORMS
 from .base import Contestant
 
@@ -25,7 +24,7 @@ class OwnKernel(Contestant):
     def __init__(self, path, threads):
         super().__init__("default", threads)
         self.path = Path(path)
-        self.module = imported(self.path)
+        self.module = own_file.load(self.path)
         self.library, self.pools = self.path.stem, ThreadpoolController()
         self.forms = [form for form in FORMS if callable(getattr(self.module, form, None))]
         if "forward" not in self.forms:
@@ -56,18 +55,3 @@ class OwnKernel(Contestant):
                      "input_grad": lambda: module.input_grad(dy, w, layer.x_shape, *how),
                      "weight_grad": lambda: module.weight_grad(dy, x, layer.w_shape, *how)}
         return {form: functions[form] for form in self.forms}
-
-
-def imported(path):
-    """The module in a file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no kernel file {str(path)!r}")
-    name = f"tinycnn_bench_own_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.resolve()))  # its neighbours
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.pop(0)
-    return module
