@@ -183,7 +183,7 @@ def test_what_cannot_be_combined(layer):
     assert "give --device cuda" in bench("conv", layer, "--math", "tf32").output
     assert "it has no --device cuda" in bench("memory", "lenet5", "--device", "cuda").output
     assert "needs --device cuda" in str(bench("conv", layer, "--kernel", BYOK / "direct.cu:direct").exception)
-    assert "unknown rival 'onnxruntime' on cuda: there are pytorch, cudnn" in str(bench("conv", layer, *QUICKLY, "--rivals", "onnxruntime").exception)
+    assert "unknown rival 'onnxruntime' on cuda (there are pytorch, cudnn" in str(bench("conv", layer, *QUICKLY, "--rivals", "onnxruntime").exception)
     assert set(everybody("cuda")) == {"pytorch", "cudnn", "cudnn_graph", "cublas"} and "cudnn" not in everybody("cpu")
 
 

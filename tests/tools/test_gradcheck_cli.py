@@ -9,7 +9,7 @@ from PIL import Image
 
 import tinycnn
 from tinycnn import museum, nn
-from tinycnn.checker import files, gradcheck
+from tinycnn.checker import gradcheck
 from tinycnn.checker.cases import all_cases
 from tinycnn.cli import main
 

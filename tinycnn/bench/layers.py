@@ -112,6 +112,15 @@ def load(name, batch=16, fit=True):
     return [layer.fitted() if fit and layer.published_N else layer for layer in layers]
 
 
+def chosen(name, batch=16, only=None):
+    """Those of the set's layers that have `only` in their name."""
+    everything = load(name, batch)
+    found = [layer for layer in everything if not only or only in layer.name]
+    if not found:
+        raise ValueError(f"no layer of {name} has {only!r} in its name: {', '.join(layer.name for layer in everything)}")
+    return found
+
+
 def parse(entry, batch, where):
     """A Layer from its entry in a file: only N, C, H, W, K, R, S and what is not the default."""
     try:

@@ -12,7 +12,7 @@ from . import kernels, layers, networks, operations, processes, validate
 from .machine import environment, peak
 from .measure import Plan
 from .results import Results
-from .rivals import Place, contestants
+from .rivals import Place, contestants, module_of
 from .rivals.own import OwnKernel
 
 # What torchvision ships, so that nobody is measured on operations (the LRN of the published AlexNet and GoogLeNet) that its makers no longer care for.
@@ -30,6 +30,8 @@ class Run:
     def __init__(self, plan=None, threads=(1,), rivals=(), tell=lambda text: None, keep=None, device="cpu", maths=("fp32",)):
         self.plan, self.threads, self.rivals, self.say, self.keep = plan or Plan(), threads, ("tinycnn", *rivals), tell, keep
         self.places = [Place()] if device == "cpu" else [Place(device, math, self.plan.cache == "cold") for math in maths]
+        for name in self.rivals:
+            module_of(name, device)  # raises where it is misspelt, before anything is measured
         tell("the machine's peaks")
         facts, peaks = {}, [peak(n) for n in threads] if device == "cpu" else None
         if peaks is None:
@@ -62,9 +64,7 @@ class Run:
             everybody = self.contestants("conv", threads, place, more)
             for name in sets:
                 for batch in batches:
-                    chosen = [layer for layer in layers.load(name, batch) if not only or only in layer.name]
-                    if not chosen:
-                        raise ValueError(f"no layer of {name} has {only!r} in its name: {', '.join(layer.name for layer in layers.load(name))}")
+                    chosen = layers.chosen(name, batch, only)
                     group = Path(name).stem if str(name).endswith(".json") else name
                     kernels.measure_layers(everybody, group, chosen, self.results, forms, self.plan, threads, self.tell)
                     self.save()

@@ -88,10 +88,12 @@ def conv(sets, kernel, simulate_first, forms, algorithms, only, listing, **how):
     // grid NAME: blocks(Q, 32), blocks(P, 8), N * K
     // block NAME: 32, 8
     """
-    from ..bench import run
+    from ..bench import layers, run
     sets = sets or run.SETS
+    batches = _batches(how, (16,) if how["device"] == "cpu" else (64,))
+    found = {name: layers.chosen(name, batches[0], only) for name in sets}  # what is misspelt is told before anything is measured
     if listing:
-        _list(sets, how["batch"] or (16,))
+        _list(found)
         return
     if kernel:
         if simulate_first:
@@ -104,7 +106,7 @@ def conv(sets, kernel, simulate_first, forms, algorithms, only, listing, **how):
         if not right:
             raise click.ClickException(f"{kernel} is not right yet: nothing was timed")
     going = _begin(how)
-    going.conv(sets, _batches(how, (16,) if how["device"] == "cpu" else (64,)), forms or FORMS, kernel, algorithms, only)
+    going.conv(sets, batches, forms or FORMS, kernel, algorithms, only)
     _finish(going.results, how)
 
 
@@ -203,7 +205,7 @@ def show(files, markdown, plot):
         try:
             results = Results.from_json(Path(file).read_text())
         except (ValueError, TypeError, KeyError) as error:
-            raise click.ClickException(f"{file}: {error}") from error
+            raise click.ClickException(f"{file}: not what `tinycnn bench ... --json FILE` writes: {error}") from error
         texts.append(results)
         _finish(results, {"plot": plot and str(Path(plot, Path(file).stem) if len(files) > 1 else plot), "markdown": None, "json_file": None, "default_malloc": False})
     if markdown:
@@ -248,11 +250,11 @@ def _networks(level, models, image_size, options, how, batches):
     _finish(going.results, how)
 
 
-def _list(sets, batches):
-    from ..bench import layers
-    for name in sets:
+def _list(sets):
+    """sets: {name: layers}."""
+    for name, layers in sets.items():
         click.echo(name)
-        for layer in layers.load(name, batches[0]):
+        for layer in layers:
             cut = f" (published: {layer.published_N})" if layer.published_N and layer.published_N != layer.N else ""
             click.echo(f"  {layer.name:24} batch {layer.N}{cut}: {layer}, {layer.flops / 1e9:.3g} GFLOP" + (f", {layer.count} times" if layer.count > 1 else ""))
 

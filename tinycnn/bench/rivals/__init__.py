@@ -4,6 +4,7 @@ A new rival is a new file that makes Contestants (base.py) and one line in the t
 """
 from importlib import import_module
 
+from ...names import nearest
 from .base import Contestant, Place, Unsupported
 
 #           library        on the CPU      on a GPU
@@ -22,12 +23,21 @@ LIBRARIES = {
 }
 ONLY_IF_ASKED = ("tinycnn", "standin")
 
-__all__ = ["LIBRARIES", "Contestant", "Place", "Unsupported", "contestants", "everybody"]
+__all__ = ["LIBRARIES", "Contestant", "Place", "Unsupported", "contestants", "everybody", "module_of"]
 
 
 def everybody(device="cpu"):
     """Names of the rivals that take part on a device unless told otherwise."""
     return tuple(name for name, modules in LIBRARIES.items() if modules[device != "cpu"] and name not in ONLY_IF_ASKED)
+
+
+def module_of(name, device="cpu"):
+    """The file of the library in "library" or "library:setting"."""
+    library = name.partition(":")[0]
+    module = LIBRARIES.get(library, (None, None))[device != "cpu"]
+    if module is None:
+        raise ValueError(f"unknown rival {library!r} on {device}{nearest(library, everybody(device))} (there are {', '.join(everybody(device))})")
+    return module
 
 
 def contestants(asked, level, threads, place=Place()):  # noqa: B008  it cannot be changed
@@ -38,9 +48,7 @@ def contestants(asked, level, threads, place=Place()):  # noqa: B008  it cannot 
     found, skipped = [], {}
     for name in asked:
         library, _, setting = name.partition(":")
-        module = LIBRARIES.get(library, (None, None))[place.device != "cpu"]
-        if module is None:
-            raise ValueError(f"unknown rival {library!r} on {place.device}: there are {', '.join(everybody(place.device))}")
+        module = module_of(name, place.device)
         try:
             kind = import_module(f".{module}", __name__).CONTESTANT
         except Exception as error:  # another library's import can fail in any way, and must not take the others along
