@@ -10,14 +10,30 @@ from tinycnn.bench.validate import CASES, allowed, check, draw, error, listed, r
 from tinycnn.kernels.conv import reference
 
 
+@pytest.mark.parametrize("threads", [None, 3])
 @pytest.mark.parametrize("layer", CASES, ids=lambda layer: layer.name)
-def test_the_truth_is_the_reference(layer):
-    """Kills: a mistake in what everybody is judged by: stride, padding, dilation, groups, the overlap, the bias."""
+def test_the_truth_is_the_reference(layer, threads):
+    """Kills: a mistake in what everybody is judged by: stride, padding, dilation, groups, the overlap, the bias; images out of order where threads share them out."""
     x, w, bias, dy = (None if array is None else array.astype(np.float64) for array in draw(layer))
-    found = truth.answers(x, w, bias, dy, layer, FORMS)
+    found = truth.answers(x, w, bias, dy, layer, FORMS, threads)
     close(found["forward"], reference.forward(x, w, bias, layer.geometry), layer.length("forward"))
     close(found["input_grad"], reference.input_grad(dy, w, layer.x_shape, layer.geometry), layer.length("input_grad"))
     close(found["weight_grad"], reference.weight_grad(dy, x, layer.w_shape, layer.geometry), layer.length("weight_grad"))
+
+
+def test_answers_are_kept(tmp_path, monkeypatch):
+    """Kills: a folder that is not read, keys that mean different things and are one, a file where nobody asked for one."""
+    computed = []
+
+    def compute():
+        computed.append(1)
+        return {"w": np.arange(3.0)}
+    monkeypatch.delenv("TINYCNN_ANSWERS", raising=False)
+    assert [len(truth.kept(compute, "a")["w"]) for _ in range(2)] == [3, 3] and len(computed) == 2
+    monkeypatch.setenv("TINYCNN_ANSWERS", str(tmp_path))
+    answers = [truth.kept(compute, "a", batch) for batch in (1, 1, 2)]
+    assert len(computed) == 4 and len(list(tmp_path.iterdir())) == 2
+    np.testing.assert_array_equal(answers[1]["w"], np.arange(3.0))
 
 
 class Kernel(Contestant):

@@ -50,6 +50,17 @@ def test_time_is_kept_for_the_last_step(tmp_path, monkeypatch):
     assert records[2]["why"] == "no time was left"
 
 
+def test_what_is_not_timed_goes_on_at_once(tmp_path):
+    """Each of two steps waits for the other. Kills: one after the other, a step that is timed and begins before they are done."""
+    meets = ("import pathlib, time\npathlib.Path({0!r}).touch()\nwhile not pathlib.Path({1!r}).exists(): time.sleep(0.05)\n"
+             "time.sleep(0.5)\npathlib.Path({0!r}).write_text('done')")
+    here, there = str(tmp_path / "here"), str(tmp_path / "there")
+    todo = [python(meets.format(here, there), "a", beside=True), python(meets.format(there, here), "b", beside=True),
+            python(f"print(open({here!r}).read(), open({there!r}).read())", "timed")]
+    assert [record["status"] for record in session.run(todo, tmp_path, 3600, None, lambda text: None)] == ["passed"] * 3
+    assert (tmp_path / "02-timed.log").read_text() == "done done\n"
+
+
 @pytest.mark.parametrize("rows, ending, status, why", [
     ([1.0, 2.0], "", "passed", ""),
     ([1.0, None], "", "passed", "1 of 2 rows have a figure"),
@@ -74,13 +85,16 @@ def test_what_a_session_does(tmp_path, minutes):
     from tinycnn.cli import cli
     todo = session.steps(tmp_path, minutes)
     assert len({step.name for step in todo}) == len(todo) and todo[-1].goes and not any(step.goes for step in todo[:-1])
-    assert todo[0].needs == "nvidia-smi" and [step.name for step in todo].index("conv-one") < [step.name for step in todo].index("kernels")
+    names = [step.name for step in todo]
+    assert todo[0].needs == "nvidia-smi" and names.index("conv-one") < names.index("training") < names.index("conv-vgg16")
+    assert max(names.index(step.name) for step in todo if step.beside) < names.index("conv-one")
     for step in todo:
         if "bench" in step.command and "tinycnn.cli" in step.command:  # click reads the options, and measures nothing
             level, *arguments = step.command[4:]
             command = cli.commands["bench"].commands[level]
             with command.make_context(level, list(arguments)) as context:
-                assert context.params["device"] == "cuda" and context.params["json_file"] == str(tmp_path / f"{step.name}.json")
+                assert context.params["device"] == "cuda" and context.params["json_file"] == (None if step.beside else str(tmp_path / f"{step.name}.json"))
+                assert not step.beside or (context.params["rivals"], context.params["rounds"]) == ("none", 1)
         if "pytest" in step.command:
             assert all((session.ROOT / argument).exists() for argument in step.command if argument.startswith("tests/"))
     assert len(todo) == len(session.steps(tmp_path, minutes, rehearse=True))

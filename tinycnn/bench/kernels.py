@@ -35,7 +35,7 @@ def prepare(contestants, layer, arrays, results, tell):
 def measure_form(runs, group, layer, form, arrays, peak, plan, threads):
     """The rows of one pass: every answer is checked against float64, then all are timed, then every answer is checked again."""
     place = next((contestant.place for contestant in runs), Place())
-    expected = truth.answers(*arrays, layer, [form], None if place.device == "cpu" else truth.threads_for(place, threads))[form]
+    expected = truth.kept(lambda: truth.answers(*arrays, layer, [form], None if place.device == "cpu" else truth.threads_for(place, threads))[form], layer, form)
     note = f"batch {layer.N} of {layer.published_N}" if layer.published_N and layer.published_N != layer.N else ""
     rows, right = {}, {}
     for contestant, run in runs.items():

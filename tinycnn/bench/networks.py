@@ -57,11 +57,13 @@ def measure_network(contestants, name, level, batch, results, plan, threads, opt
     model = build(name, options)
     x, target = inputs(name, batch, options)
     graph = trace(model.train(level == "training"), x.shape)
+    key = level, name, sorted((options or {}).items()), batch
     if level == "inference":
-        expected, limit = exact_scores(name, options, x, exact_threads), MOST_ERROR[level]
+        expected, limit = truth.kept(lambda: exact_scores(name, options, x, exact_threads), *key), MOST_ERROR[level]
     else:
-        expected = exact_gradients(name, options, x, target, exact_threads)
-        limit = max(MOST_ERROR[level], AMPLIFIED * distance(exact_gradients(name, options, x, target, exact_threads, np.float32), expected))
+        expected = truth.kept(lambda: exact_gradients(name, options, x, target, exact_threads), *key)
+        rounded = truth.kept(lambda: distance(exact_gradients(name, options, x, target, exact_threads, np.float32), expected), *key, "float32")
+        limit = max(MOST_ERROR[level], AMPLIFIED * rounded)
     runs = {}
     for contestant in contestants:
         tell(f"{name}, {level}, batch {batch}: {contestant.name} gets ready")
@@ -194,8 +196,9 @@ def measure_layer(contestants, name, graph, node, count, batch, results, plan, t
     for what in ("training",) if dropout else ("forward", "training"):
         training = what == "training"
         alone = trace(model.train(training), x.shape)
-        with truth.engine(threads):
-            expected = None if dropout else exact_result(exact.train(training), x.astype(np.float64), dy.astype(np.float64))
+        with truth.engine(truth.threads_for(contestants[0].place, threads) if contestants else threads):
+            expected = None if dropout else truth.kept(lambda: exact_result(exact.train(training), x.astype(np.float64), dy.astype(np.float64)),  # noqa: B023
+                                                       "layer", name, node.name, x.shape, what)
         runs = {}
         for contestant in contestants:
             if training and not {"training", "layer"} & set(contestant.levels):

@@ -6,6 +6,9 @@
 A GPU may be there once, and for minutes, so nothing may be lost. Each step is a process of its own with a limit of time: whatever happens to it, a crash of the driver
 among it, is recorded, and the next one runs. Steps go from cheap to costly, so that what is missing at the end is the costly part. What a step measures is written as it
 goes; session.json, with what became of every step, after each. Nothing is downloaded. The last step, tables and plots of all that is there, has its time reserved.
+
+What takes longest is nothing that a GPU does: the float64 answers, on the CPU, and compiling. So all that is not timed goes on at once, on all cores: the tests, the
+sanitizer, and every benchmark once without rivals, for its answers and its machine code. After that each benchmark finds these ready, and has the machine to itself.
 """
 import argparse
 import json
@@ -14,8 +17,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,13 +35,15 @@ SMALL = ("matmul=9x20x30", "softmax=3x10", "softmax_backward=3x10", "cross_entro
 
 
 class Step(NamedTuple):
-    """A command with its limit of time; needs: a program without which there is no point in it; goes: whatever happens, also when the time is up."""
+    """A command with its limit of time; needs: a program without which there is no point in it; goes: whatever happens, also when the time is up; beside: at the same
+    time as the others of which this is said."""
 
     name: str
     command: list
     seconds: float
     needs: str = ""
     goes: bool = False
+    beside: bool = False
 
 
 def steps(out, minutes, rehearse=False):
@@ -48,39 +56,50 @@ def steps(out, minutes, rehearse=False):
         what = (*tiny, "--rounds", "2", "--seconds", "0", "--most-spread", "1000") if rehearse else what
         return Step(name, [python, "-m", "tinycnn.cli", "bench", level, *map(str, what), "--device", "cuda", "--json", str(out / f"{name}.json")], seconds)
 
-    def tests(name, seconds, *what, before=(), needs=""):
-        what = ("tests/kernels/test_activation.py", "-k", "cuda and gradient") if rehearse else what
-        return Step(name, [*before, python, "-m", "pytest", "-p", "no:cacheprovider", *what], seconds, needs)
+    def ready(step):
+        """The answers and the machine code that a benchmark needs, before it is timed."""
+        command = step.command[:step.command.index("--json")] + ["--rivals", "none", "--rounds", "1", "--seconds", "0", "--most-spread", "1000"]
+        return Step(f"{step.name}-ready", command, untimed, beside=True)
 
+    def tests(name, *what, before=(), needs=""):
+        what = ("tests/kernels/test_activation.py", "-k", "cuda and gradient") if rehearse else what
+        return Step(name, [*before, python, "-m", "pytest", "-p", "no:cacheprovider", *what], untimed, needs, beside=True)
+
+    untimed = 900 if more else 210
     quick, full = ("--rounds", 3, "--seconds", 0.02), ("--rounds", 5 if more else 3, "--seconds", 0.2 if more else 0.05)
     fewer = () if more else ("--rivals", "cudnn,pytorch")  # cuDNN's graph interface has hundreds of candidates for each layer: conv-one tries them
     both = ("--math", "fp32", "--math", "tf32")
-    batch = ("--batch", 32 if more else 16)  # answers are checked on the CPU, which takes longer than the GPU: two seconds a convolution, a minute for a network
+    batch, others = ("--batch", 32 if more else 16), ("alexnet_owt", "googlenet_torchvision", "vgg16")
     sanitizer = ("compute-sanitizer", "--error-exitcode", "9", "--target-processes", "all")
+    benchmarks = [
+        bench("training", 240 if more else 90, "training", "resnet50", "--batch", 16, *quick),
+        bench("inference", 180 if more else 60, "inference", "resnet50", "--batch", 1, "--batch", 16, *quick),
+        bench("operations", 120 if more else 60, "operations", *quick),
+        bench("layers-alexnet", 120 if more else 60, "layer", "alexnet", "--batch", 16, *quick),
+        bench("conv-resnet50", 500 if more else 120, "conv", "resnet50", *batch, *(full if more else quick), *fewer),
+        bench("conv-vgg16", 240 if more else 60, "conv", "vgg16", *batch, *full, *fewer),
+        *([] if not more else [
+            bench("conv-googlenet", 300, "conv", "googlenet", *both, *quick),
+            bench("conv-alexnet", 120, "conv", "alexnet", *both, *quick),
+            bench("layers-resnet50", 180, "layer", "resnet50", "--batch", 64, *quick),
+        ]),
+        bench("training-others", 400 if more else 90, "training", *others, "--batch", 32 if more else 16, *quick),
+        bench("inference-others", 240 if more else 60, "inference", *others, "--batch", 1, "--batch", 32 if more else 16, *quick),
+    ]
     return [
         Step("device", ["nvidia-smi", "-q"], 30, "nvidia-smi"),
         Step("software", [python, "-m", "tinycnn.cli", "info"], 90),
         Step("packages", [python, "-m", "pip", "list", "--disable-pip-version-check"], 60),
-        tests("first-launches", 120, "tests/kernels/test_activation.py", "-k", "cuda"),
-        bench("conv-one", 120, "conv", "resnet50", "--layer", "layer2.0.conv2", *quick),
-        tests("kernels", 240 if more else 120, "tests/kernels", "-k", "cuda"),
-        bench("conv-resnet50", 500 if more else 180, "conv", "resnet50", *batch, *(full if more else quick), *fewer),
-        bench("operations", 120 if more else 60, "operations", *quick),
-        bench("inference", 180 if more else 90, "inference", "resnet50", "--batch", 1, "--batch", 16, *quick),
-        bench("training", 240 if more else 150, "training", "resnet50", "--batch", 16, *quick),
-        bench("layers-alexnet", 120 if more else 60, "layer", "alexnet", "--batch", 16, *quick),
-        bench("conv-vgg16", 240 if more else 90, "conv", "vgg16", *batch, *full, *fewer),
-        tests("memcheck", 300 if more else 60, "tests/kernels/test_activation.py", "tests/kernels/test_cuda_conv.py", "-k", "cuda or reference", before=sanitizer,
+        tests("kernels", "tests/kernels", "-k", "cuda"),
+        tests("engine", "tests/engine", "-k", "cuda"),
+        tests("memcheck", "-n", "0", "tests/kernels/test_activation.py", "tests/kernels/test_cuda_conv.py", "-k", "cuda or reference", before=sanitizer,
               needs="compute-sanitizer"),
         *([] if not more else [
-            tests("racecheck", 300, "tests/kernels/test_cuda_conv.py", before=(*sanitizer, "--tool", "racecheck"), needs="compute-sanitizer"),
-            bench("conv-googlenet", 300, "conv", "googlenet", *both, *quick),
-            bench("conv-alexnet", 120, "conv", "alexnet", *both, *quick),
-            bench("layers-resnet50", 180, "layer", "resnet50", "--batch", 64, *quick),
-            bench("training-all", 400, "training", "alexnet_owt", "googlenet_torchvision", "vgg16", "--batch", 32, *quick),
-            tests("engine", 300, "tests/engine", "-k", "cuda"),
-        ]),
-        bench("conv-resnet50-tf32", 120, "conv", "resnet50", *batch, "--math", "tf32", *quick),
+            tests("racecheck", "-n", "0", "tests/kernels/test_cuda_conv.py", before=(*sanitizer, "--tool", "racecheck"), needs="compute-sanitizer")]),
+        *map(ready, benchmarks),
+        bench("conv-one", 120 if more else 60, "conv", "resnet50", "--layer", "layer2.0.conv2", *quick),
+        *benchmarks,
+        bench("conv-resnet50-tf32", 120, "conv", "resnet50", *batch, "--math", "tf32", *quick, *fewer),
         Step("tables-and-plots", [python, "-m", "tinycnn.bench.session", "--finish", str(out)], RESERVED, goes=True),
     ]
 
@@ -90,7 +109,8 @@ def steps(out, minutes, rehearse=False):
 def run(todo, out, seconds, environment, tell=print, clock=time.monotonic):
     """Run the steps within so many seconds; returns their records, which are in session.json all the time."""
     began, records = clock(), []
-    for number, step in enumerate(todo):
+
+    def one(number, step):
         left = seconds - (clock() - began) - (0 if step.goes else RESERVED)
         record = {"name": step.name, "command": step.command, "status": "", "seconds": 0.0, "log": f"{number:02}-{step.name}.log"}
         if step.needs and shutil.which(step.needs) is None:
@@ -102,8 +122,13 @@ def run(todo, out, seconds, environment, tell=print, clock=time.monotonic):
             record |= attempt(step.command, step.seconds if step.goes else min(step.seconds, left), out / record["log"], environment)
             record |= judged(step.command, record)
         tell(f"  {step.name}: {record['status']}" + (f" ({record['why']})" if record.get("why") else f", {record['seconds']:.0f} s"))
-        records.append(record)
-        write(out, records, seconds)
+        return record
+
+    for beside, some in groupby(enumerate(todo), lambda numbered: numbered[1].beside):
+        with ThreadPoolExecutor(max(2, os.cpu_count() // 2) if beside else 1) as pool:
+            for record in pool.map(one, *zip(*some)):
+                records.append(record)
+                write(out, records, seconds)
     return records
 
 
@@ -214,8 +239,9 @@ def main(arguments=None):
         return None
     out.mkdir(parents=True, exist_ok=True)
     (out / "tiny.json").write_text(json.dumps(TINY))
-    environment = {**os.environ, "TINYCNN_CUDA": "simulate" if chosen.rehearse else "gpu", "MPLBACKEND": "Agg", "PYTHONUNBUFFERED": "1"}
-    records = run(todo, out, 60 * chosen.minutes, environment, lambda text: print(text, flush=True))
+    with tempfile.TemporaryDirectory() as answers:
+        environment = {**os.environ, "TINYCNN_CUDA": "simulate" if chosen.rehearse else "gpu", "TINYCNN_ANSWERS": answers, "MPLBACKEND": "Agg", "PYTHONUNBUFFERED": "1"}
+        records = run(todo, out, 60 * chosen.minutes, environment, lambda text: print(text, flush=True))
     bad = [record["name"] for record in records if record["status"] in ("failed", "timed out")]
     print(f"{out}: {len(records) - len(bad)} of {len(records)} steps went well" + (f"; not {', '.join(bad)}" if bad else "") + f". To keep it: git add {out}")
     return 1 if bad else 0

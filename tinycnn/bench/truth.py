@@ -6,9 +6,16 @@ tap (r, s) of the filter, with X the part of the padded image that the tap lies 
     forward  Y += W @ X        input_grad  X += W^T @ dY  (X is a view of dx)        weight_grad  W += dY @ X^T
 
 In float32 the same code is the benchmark's rival "plain NumPy". For networks the whole engine runs on it, in float64 (at the end of this file).
+
+These answers take longer than anything that is measured. Images are shared out among threads; and what was computed once is read from a folder if there is one
+(`kept`), so that time on a rented GPU is not spent waiting for it.
 """
+import hashlib
 import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -16,6 +23,9 @@ from threadpoolctl import ThreadpoolController
 from ..device import cpu
 from ..kernels import backend
 from ..kernels.conv.epilogue import NOTHING, finish
+from ..train.files import replacing
+
+_threads = 1  # among which images are shared out
 
 
 def taps(padded, layer):
@@ -41,10 +51,12 @@ def forward(x, w, bias, layer):
     G, Kg, Cg = layer.groups, K // layer.groups, layer.C // layer.groups
     by_tap = np.ascontiguousarray(w.reshape(G, Kg, Cg, layer.R, layer.S).transpose(3, 4, 0, 1, 2))
     y = np.empty((N, G, Kg, P * Q), x.dtype)
-    for image, out in zip(x, y):
+
+    def one(image, out):
         out[:] = 0 if bias is None else bias.reshape(G, Kg, 1)
         for r, s, part in taps(padded(image, layer), layer):
             out += by_tap[r, s] @ part.reshape(G, Cg, P * Q)
+    each(one, x, y)
     return y.reshape(N, K, P, Q)
 
 
@@ -54,9 +66,11 @@ def input_grad(dy, w, layer):
     (top, left), G, Kg, Cg = layer.padding, layer.groups, K // layer.groups, layer.C // layer.groups
     by_tap = np.ascontiguousarray(w.reshape(G, Kg, Cg, layer.R, layer.S).transpose(3, 4, 0, 2, 1))
     dx = np.zeros((N, layer.C, layer.H + 2 * top, layer.W + 2 * left), dy.dtype)
-    for image, out in zip(dx, dy.reshape(N, G, Kg, P * Q)):
+
+    def one(image, out):
         for r, s, part in taps(image, layer):
             part += (by_tap[r, s] @ out).reshape(G, Cg, P, Q)
+    each(one, dx, dy.reshape(N, G, Kg, P * Q))
     return np.ascontiguousarray(dx[:, :, top:top + layer.H, left:left + layer.W])
 
 
@@ -64,24 +78,60 @@ def weight_grad(dy, x, layer):
     """dw (K, C/groups, R, S)"""
     N, K, P, Q = layer.y_shape
     G, Kg, Cg = layer.groups, K // layer.groups, layer.C // layer.groups
-    by_tap = np.zeros((layer.R, layer.S, G, Kg, Cg), dy.dtype)
-    for image, out in zip(x, dy.reshape(N, G, Kg, P * Q)):
-        for r, s, part in taps(padded(image, layer), layer):
-            by_tap[r, s] += out @ part.reshape(G, Cg, P * Q).swapaxes(1, 2)
+
+    def one(image, out):
+        return [out @ part.reshape(G, Cg, P * Q).swapaxes(1, 2) for _, _, part in taps(padded(image, layer), layer)]
+    by_tap = np.zeros((layer.R * layer.S, G, Kg, Cg), dy.dtype)
+    for products in each(one, x, dy.reshape(N, G, Kg, P * Q)):
+        for sum_of_images, product in zip(by_tap, products):
+            sum_of_images += product
+    by_tap = by_tap.reshape(layer.R, layer.S, G, Kg, Cg)
     return np.ascontiguousarray(by_tap.transpose(2, 3, 4, 0, 1)).reshape(layer.w_shape)
 
 
+def each(work, *columns):
+    """[work(image, ...) for all images]; several at a time within `spread`."""
+    if _threads == 1:
+        return list(map(work, *columns))
+    with ThreadPoolExecutor(_threads) as pool:
+        return list(pool.map(work, *columns))
+
+
+@contextmanager
+def spread(threads):
+    """Within this block images are shared out among so many threads, each with a BLAS of one thread; None: as NumPy is set up."""
+    global _threads
+    before, _threads = _threads, threads or 1
+    try:
+        with ThreadpoolController().limit(limits=1, user_api="blas") if threads else nullcontext():
+            yield
+    finally:
+        _threads = before
+
+
 def threads_for(place, threads):
-    """BLAS threads for the truth: those of everybody, or where a GPU is measured all cores, since nobody is timed meanwhile."""
+    """Threads for the truth: those of everybody, or where a GPU is measured all cores, since nobody is timed meanwhile."""
     return threads if place.device == "cpu" else os.cpu_count()
 
 
+def kept(compute, *key):
+    """compute(), or what it was last time: in the folder that the variable TINYCNN_ANSWERS names, under a key that says all that it depends on but the code."""
+    if "TINYCNN_ANSWERS" not in os.environ:
+        return compute()
+    path = Path(os.environ["TINYCNN_ANSWERS"], hashlib.sha256(repr(key).encode()).hexdigest()[:24])
+    if not path.exists():
+        answer = compute()
+        with replacing(path) as part:
+            part.write_bytes(pickle.dumps(answer, 5))
+    return pickle.loads(path.read_bytes())
+
+
 def answers(x, w, bias, dy, layer, forms, threads=None):
-    """{form: float64 array} for those of `forms` asked for, from arrays of any precision. threads: of BLAS, as many as it has if None."""
+    """{form: float64 array} for those of `forms` asked for, from arrays of any precision. threads: see `spread`."""
     x, w, dy = (array.astype(np.float64) for array in (x, w, dy))
     bias = None if bias is None else bias.astype(np.float64)
     compute = {"forward": lambda: forward(x, w, bias, layer), "input_grad": lambda: input_grad(dy, w, layer), "weight_grad": lambda: weight_grad(dy, x, layer)}
-    with ThreadpoolController().limit(limits=threads, user_api="blas") if threads else nullcontext():
+    with spread(threads):
         return {form: compute[form]() for form in forms}
 
 
@@ -117,10 +167,10 @@ class Table:
 
 @contextmanager
 def engine(threads):
-    """Within this block the engine computes on this table, and BLAS on so many threads."""
+    """Within this block the engine computes on this table, on so many threads."""
     before, cpu.kernels = cpu.kernels, Table()
     try:
-        with ThreadpoolController().limit(limits=threads, user_api="blas"):
+        with spread(threads):
             yield
     finally:
         cpu.kernels = before
