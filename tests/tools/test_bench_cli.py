@@ -108,7 +108,8 @@ def test_default_malloc_is_measured_in_a_process_of_its_own(monkeypatch):
 def test_mistakes_are_explained(tmp_path):
     """Kills: tracebacks for a wrong name or a file of another kind."""
     assert "unknown model 'resnet51'" in bench("inference", "resnet51").output
-    for arguments, message in ((["resnet5"], "no set of layers 'resnet5'; did you mean 'resnet50'?"), (["--layer", "conv9"], "no layer of alexnet has 'conv9' in its name"),
+    for arguments, message in ((["resnet5"], "no set of layers 'resnet5'; did you mean 'resnet50'?"),
+                               (["--layer", "conv9"], "no layer of alexnet has 'conv9' in its name"),
                                (["--rivals", "pytroch"], "unknown rival 'pytroch' on cpu; did you mean 'pytorch'?")):
         done = bench("conv", *arguments)
         assert message in str(done.exception) and "peaks" not in done.output  # told before anything is measured

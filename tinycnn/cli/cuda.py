@@ -108,6 +108,8 @@ def debug(kernels, line, condition, seed, launch):
     tinycnn cuda debug docs/cuda/bugs/3_sum.cu 16 --if "i == 70"
     """
     from ..kernels.cuda.simulator import build
+    from ..tools.cuda import description
+    description.read(kernels, launch)  # raises where it does not say how it is launched
     if shutil.which("gdb") is None:
         raise RuntimeError("the debugger gdb is not installed: apt install gdb")
     stop = f"break {Path(kernels).name}:{line}" + (f" if {condition}" if condition else "")
