@@ -195,6 +195,17 @@ def test_info(capsys):
     assert f"tinycnn           {tinycnn.__version__}\n" in said(capsys, "info")
 
 
+def test_lists_of_commands_are_whole_sentences():
+    """Kills: a line of `tinycnn --help` that ends in the middle of a sentence in a terminal of 80 columns; commands by alphabet, train among the last."""
+    def groups(group):
+        return [group, *(inner for command in group.commands.values() if isinstance(command, click.Group) for inner in groups(command))]
+    for group in groups(cli.cli):
+        room = 80 - 2 - 6 - max(map(len, group.commands))
+        for command in group.commands.values():
+            assert command.get_short_help_str(room) == command.get_short_help_str(1000), command.name
+    assert cli.cli.list_commands(None)[:3] == ["train", "evaluate", "predict"]
+
+
 def test_errors_are_one_message(capsys, monkeypatch):
     """Kills: a traceback for wrong input, a bug that is hidden, the wrong exit status, notes of the engine lost."""
     assert "no command 'trian'; did you mean 'train'?" in failure(capsys, ["trian"], 2)

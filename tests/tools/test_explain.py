@@ -185,6 +185,12 @@ def test_wrong_usage(capsys, tmp_path, arguments, code, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_no_page_of_numbers_that_are_none(capsys, tmp_path):
+    """Kills: a page of NaN, from the power of what is negative."""
+    assert "k -100, alpha 0.1 and beta 0.75 give numbers that are not finite" in failure(capsys, ["explain", "lrn", "--k", "-100", "-o", str(tmp_path / "p.html")], 1)
+    assert not list(tmp_path.iterdir())
+
+
 class Outside(HTMLParser):
     """Everything that a page would fetch."""
 

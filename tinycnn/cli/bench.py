@@ -9,7 +9,7 @@ from .train import MODEL, key_value
 FORMS = ("forward", "input_grad", "weight_grad")
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, short_help="Measure kernels and networks beside other libraries.")
 def bench():
     """Measure kernels, layers and networks beside other libraries, on this machine.
 
@@ -65,7 +65,7 @@ def sized(command):
     return command
 
 
-@bench.command()
+@bench.command(short_help="Convolutions one by one, forward and both gradients.")
 @click.argument("sets", nargs=-1, metavar="[SET]...")
 @click.option("--kernel", type=click.Path(dir_okay=False), metavar="FILE.py",
               help="Your own: a file with forward(x, w, bias, stride, padding, dilation, groups); with --device cuda also FILE.cu:NAME, a CUDA kernel.")
@@ -110,7 +110,7 @@ def conv(sets, kernel, simulate_first, forms, algorithms, only, listing, **how):
     _finish(going.results, how)
 
 
-@bench.command()
+@bench.command(short_help="On a GPU: matrix products, softmax, optimisers, ...")
 @click.argument("asked", nargs=-1, metavar="[NAME[=SIZE]]...")
 @common
 def operations(asked, **how):
@@ -136,7 +136,7 @@ def operations(asked, **how):
     _finish(going.results, how)
 
 
-@bench.command()
+@bench.command(short_help="Scores of whole networks.")
 @sized
 @common
 def inference(models, image_size, options, **how):
@@ -144,7 +144,7 @@ def inference(models, image_size, options, **how):
     _networks("inference", models, image_size, options, how, (1, 16))
 
 
-@bench.command()
+@bench.command(short_help="A step of training: forward, backward and SGD.")
 @sized
 @common
 def training(models, image_size, options, **how):
@@ -152,7 +152,7 @@ def training(models, image_size, options, **how):
     _networks("training", models, image_size, options, how, (16,))
 
 
-@bench.command()
+@bench.command(short_help="Every distinct layer of a network by itself.")
 @sized
 @common
 def layer(models, image_size, options, **how):
@@ -160,7 +160,7 @@ def layer(models, image_size, options, **how):
     _networks("layer", models, image_size, options, how, (16,))
 
 
-@bench.command()
+@bench.command(short_help="The most memory that a step of training takes.")
 @sized
 @common
 def memory(models, image_size, options, **how):
@@ -168,7 +168,7 @@ def memory(models, image_size, options, **how):
     _networks("memory", models, image_size, options, how, (16,))
 
 
-@bench.command()
+@bench.command(short_help="How long importing takes, and the first result.")
 @sized
 @common
 def startup(models, image_size, options, **how):

@@ -18,7 +18,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for pro
 WAYS = ("plain", "asan", "tsan", "trace")
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, short_help="Check, trace and debug CUDA kernels on the CPU.")
 def cuda():
     """Check, trace and debug CUDA kernels (your own, too) on the CPU. Needs g++ or another C++ compiler, and no GPU.
 
@@ -36,7 +36,7 @@ def cuda():
     """
 
 
-@cuda.command()
+@cuda.command(short_help="Find what a GPU hides: races, accesses out of bounds, ...")
 @KERNELS
 @click.option("--seeds", type=click.IntRange(1), default=8, show_default=True, help="How many orders of threads to try; 0 is ascending, the others are drawn.")
 @click.option("--seed", type=click.IntRange(0), help="Try only this one.")
@@ -67,7 +67,7 @@ def check(kernels, seeds, seed, ways, launch, timeout, as_json):
         sys.exit(1)
 
 
-@cuda.command()
+@cuda.command(short_help="Count what each line moves: sectors, and turns of banks.")
 @KERNELS
 @click.option("--png", type=click.Path(dir_okay=False, writable=True), help="Also draw which lane touches what, into this file.")
 @click.option("--kernel", metavar="NAME", help="Only this one of the kernels.")
@@ -92,7 +92,7 @@ def trace(kernels, png, kernel, launch, timeout, as_json):
         click.echo(f"{png}: the first request of each line{'' if len(result.lines) <= MOST_PANELS else f' (of {MOST_PANELS} lines)'}", err=as_json)
 
 
-@cuda.command()
+@cuda.command(short_help="Stop in the debugger gdb where a thread reaches a line.")
 @KERNELS
 @click.argument("line", type=click.IntRange(1))
 @click.option("--if", "condition", metavar="CONDITION", help="Stop only if this is true; any expression of the kernel's variables.")

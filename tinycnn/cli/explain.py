@@ -10,7 +10,7 @@ PICTURE = click.option("--image", type=click.Path(exists=True, dir_okay=False),
                        help="A picture for the input: scaled to --input, grey for one channel, in colours for three.")
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, short_help="Write a page on which an operation can be seen at work.")
 def explain():
     """Write a page on which an operation can be seen at work: where each number of its result and of its gradients comes from.
 
@@ -56,7 +56,7 @@ WINDOW = options(
     click.option("--padding", type=FROM_ZERO, default="0", show_default=True, help="Around the input; at most half of the kernel."),
     click.option("--ceil-mode", is_flag=True, help="Left-over elements get a window of their own."))
 
-@explain.command()
+@explain.command(short_help="A convolution: y, dx, dw and db, and their equivalent forms.")
 @click.option("--input", "size", type=SIZE, default="5x5", show_default=True, help="Height and width of the input.")
 @click.option("--channels", type=click.IntRange(1), help="Of the input, C.  [default: one in each group]")
 @click.option("--filters", type=click.IntRange(1), help="Their number, K.  [default: one in each group]")
@@ -113,7 +113,7 @@ def maxpool(size, channels, batch, image, kernel, stride, padding, ceil_mode, di
     finish(out, pool.max_page(x, dy, window, origin), show)
 
 
-@explain.command()
+@explain.command(short_help="Average pooling: how gradients are shared.")
 @images("6x6", 1)
 @WINDOW
 @click.option("--no-count-pad", is_flag=True, help="Divide by the number of real elements only.")
@@ -131,7 +131,7 @@ def avgpool(size, channels, batch, image, kernel, stride, padding, ceil_mode, no
     finish(out, pool.avg_page(x, dy, window, not no_count_pad, origin=origin), show)
 
 
-@explain.command()
+@explain.command(short_help="AlexNet's response normalisation: both parts of its gradient.")
 @images("4x4", 7)
 @click.option("--size", "neighbours", type=click.IntRange(1), default=5, show_default=True, help="How many channels are looked at, n.")
 @click.option("--alpha", type=float, default=0.1, show_default=True, help="Times the sum of squares, as in the paper (whose 0.0001 would hardly show).")
@@ -163,7 +163,7 @@ def relu(size, channels, batch, image, numbers, seed, out, show):
     finish(out, pointwise.relu_page(x, dy, origin), show)
 
 
-@explain.command()
+@explain.command(short_help="GoogLeNet's module: four branches whose gradients meet in x.")
 @images("5x5", 3)
 @numbers_and_file("inception")
 def inception(size, channels, batch, image, numbers, seed, out, show):

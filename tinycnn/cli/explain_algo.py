@@ -30,7 +30,7 @@ class Numbers(click.ParamType):
 PAIR = Numbers(2, alike=True)
 
 
-@click.command("explain-algo")
+@click.command("explain-algo", short_help="Every algorithm for a convolution; which is chosen, and why.")
 @click.argument("layer", required=False, metavar="[MODEL.LAYER]")
 @click.option("--input", "image", type=Numbers(3), help="C, H and W of the images, such as 64x56x56.")
 @click.option("--filters", type=click.IntRange(1), help="Their number, K.")

@@ -8,7 +8,7 @@ import click
 WRONG, UNKNOWN = 1, 3  # exit statuses
 
 
-@click.command()
+@click.command(short_help="Check gradients: the engine's, or your own.")
 @click.argument("targets", nargs=-1, metavar="[FILE.py | NAME]...")
 @click.option("--mode", type=click.Choice(["auto", "fast", "full"]), default="auto", show_default=True,
               help="fast: one random projection. full: every element. auto: fast, and element by element where that finds something.")

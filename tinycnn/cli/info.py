@@ -9,7 +9,7 @@ import click
 LIBRARIES = ("numpy", "numba", "llvmlite", "threadpoolctl", "click", "tqdm", "matplotlib", "pillow", "safetensors")
 
 
-@click.command()
+@click.command(short_help="Versions, threads, devices, and where kernels are kept.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def info(as_json):
     """Versions, threads, devices, and where compiled kernels are kept."""

@@ -11,7 +11,7 @@ def _names():
     return (*NAMES, "all")
 
 
-@click.command()
+@click.command(short_help="Try out the claims of a lecture on AlexNet to ResNet.")
 @click.argument("names", type=Name("claim", _names, "lecture"), metavar="[NAME]...", nargs=-1)
 @click.option("--quick", "mode", flag_value="quick", help="Ends within two minutes on two cores.")
 @click.option("--full", "mode", flag_value="full", help="As much as the paper's protocol takes: hours. [default: within fifteen minutes]")

@@ -6,7 +6,7 @@ import click
 from .train import MODEL, RECIPE
 
 
-@click.command()
+@click.command(short_help="List the networks, or the options of one.")
 @click.argument("name", type=MODEL, required=False)
 def models(name):
     """List the networks; with NAME, describe that one and show its options."""
@@ -19,7 +19,7 @@ def models(name):
     _table((name, " ".join(network.__doc__.split()).partition(". ")[0].rstrip(".")) for name, network in NETWORKS.items())
 
 
-@click.command()
+@click.command(short_help="List the training recipes, or all that is in one.")
 @click.argument("name", type=RECIPE, required=False)
 def recipes(name):
     """List the training recipes; with NAME, show everything in that one."""

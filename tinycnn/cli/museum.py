@@ -14,7 +14,7 @@ def known():
 EXHIBIT = Name("exhibit", known, "museum")
 
 
-@click.group(cls=Commands, invoke_without_command=True)
+@click.group(cls=Commands, invoke_without_command=True, short_help="Wrong gradients of well-known projects, to be repaired.")
 @click.pass_context
 def museum(context):
     """A museum of wrong gradients: real bugs, most of them historical, to look at and to repair.
@@ -36,7 +36,7 @@ def museum(context):
         click.echo(f"\n{len(exhibits)} exhibits. `tinycnn museum show NAME` shows one, `tinycnn museum take NAME` lets you repair it.")
 
 
-@museum.command()
+@museum.command(short_help="Show an exhibit: its story, and the code with the bug.")
 @click.argument("name", type=EXHIBIT)
 def show(name):
     """Show an exhibit: its story, where it was seen, and the code with the bug."""
@@ -76,7 +76,7 @@ def check(file, shapes):
     sys.exit(1)
 
 
-@museum.command()
+@museum.command(short_help="Show how an exhibit should be, and what the bug is called.")
 @click.argument("name", type=EXHIBIT)
 def solution(name):
     """Show the repaired backward of an exhibit, and what the bug is called."""
@@ -84,7 +84,7 @@ def solution(name):
     click.echo(f"{collection.solution(name).rstrip()}\n\nfamily: {collection.exhibit(name).family}")
 
 
-@museum.command()
+@museum.command(short_help="How many bugs the checker catches, names and accepts repaired.")
 @click.argument("names", nargs=-1, type=EXHIBIT, metavar="[NAME]...")
 @click.option("--shapes", type=click.IntRange(1), default=20, show_default=True, help="Random shapes of each exhibit.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the shapes and numbers.")

@@ -5,7 +5,10 @@ from ..names import nearest
 
 
 class Commands(click.Group):
-    """A group that knows which command a misspelt one should have been."""
+    """A group that lists its commands in the order in which they are defined, and knows which one a misspelt one should have been."""
+
+    def list_commands(self, context):
+        return list(self.commands)
 
     def resolve_command(self, context, arguments):
         name = arguments[0]

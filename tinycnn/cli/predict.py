@@ -7,7 +7,7 @@ import click
 BAR = 30  # characters for 100%
 
 
-@click.command()
+@click.command(short_help="The likeliest classes of an image, by a trained network.")
 @click.argument("image", metavar="IMAGE")
 @click.option("-c", "--checkpoint", required=True, metavar="CHECKPOINT", help="A checkpoint, or the folder of a run (then its best network).")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to show.")

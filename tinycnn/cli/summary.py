@@ -4,7 +4,7 @@ import click
 from .train import MODEL, key_value
 
 
-@click.command()
+@click.command(short_help="A network's layers: output, parameters, multiply-adds.")
 @click.argument("model", type=MODEL)
 @click.option("--num-classes", type=click.IntRange(1), help="[default: the published network's]")
 @click.option("--in-channels", type=click.IntRange(1), help="Channels of the images. [default: the published network's]")

@@ -42,7 +42,7 @@ def key_value(context, parameter, values):
     return options
 
 
-@click.command()
+@click.command(short_help="Train a network: by default LeNet-5 on the bundled images.")
 @click.argument("model", type=MODEL, required=False)
 @click.option("--data", metavar="FOLDER", help="Images: MNIST, Fashion-MNIST, CIFAR-10/100 or folders of images by class. [default: bundled, a part of Fashion-MNIST]")
 @click.option("--recipe", type=RECIPE, metavar="NAME", help="How to train; `tinycnn recipes` lists them. [default: the quick one for this network]")

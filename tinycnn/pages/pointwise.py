@@ -1,4 +1,6 @@
 """The pages of the rectifier and of local response normalisation, which leave the image its size."""
+import numpy as np
+
 from ..autograd import no_grad
 from ..kernels.activation import reference as relu_reference
 from ..kernels.lrn import reference as lrn_reference
@@ -30,6 +32,8 @@ def lrn_page(x, dy, size, alpha, beta, k, origin=""):
         kernels = Tensor(x).device.kernels.lrn
         y, base = kernels.forward(x, size, alpha, beta, k)
         dx = kernels.backward(dy, x, base, size, alpha, beta)
+    if not (np.isfinite(y).all() and np.isfinite(dx).all()):
+        raise ValueError(f"explain lrn: k {k:g}, alpha {alpha:g} and beta {beta:g} give numbers that are not finite: k + alpha * squares should be above 0 everywhere")
     before, after = size // 2, (size - 1) // 2
     facts = [("window", f"channel c looks at c − {before} … c + {after}",
               f"channel c is seen by c − {after} … c + {before}: mirrored, another set where the size is even"),
