@@ -58,6 +58,7 @@ def run(capsys, *arguments):
 def test_a_table_of_some_operations(capsys):
     status, text = run(capsys, "gradcheck", "avg_pool2d, ceil", "conv2d: groups")
     assert status == 0 and "networks: avg_pool2d, ceil" in text and "conv2d: groups" in text and "3 checked: 3 right" in text
+    assert "\x1b" not in text  # colours are for terminals
     status, text = run(capsys, "gradcheck", "relu_", "--json")
     rows = json.loads(text)
     assert status == 0 and rows and all(row["verdict"] == "right" and row["order"] in (1, 2) for row in rows)

@@ -76,7 +76,8 @@ def engine(names, order, options, listing, quiet):
         report = case.check(order=order, **{**options, "progress": False})
         rows.append((str(case), report))
         if not quiet:
-            tqdm.write(line(str(case), report))
+            with tqdm.external_write_mode():  # above the bar; click leaves out colours where nobody sees them
+                click.echo(line(str(case), report))
     return rows
 
 
