@@ -62,11 +62,11 @@ def _choose(form, x_shape, w_shape, geometry, dtype, algorithm, preferred):
 
 
 def explain(x_shape, w_shape, geometry, dtype):
-    """The model's figures as text: for each form, every algorithm with its predicted milliseconds on one core, the chosen one starred."""
+    """The model's figures as text: for each form, every algorithm that can do it with its predicted milliseconds on one core, the chosen one starred."""
     n = sizes(tuple(x_shape), tuple(w_shape), geometry)
     lines = [f"{n.flops / 1e9:.3g} GFLOP"]
     for form in FORMS:
         costs = {name: 1e3 * algorithm_module(name).cost(form, n, geometry, dtype) for name in ALGORITHMS}
         best = min(costs, key=costs.get)
-        lines.append(f"{form:12}" + "".join(f"  {name} {milliseconds:.3g} ms{'*' if name == best else ' '}" for name, milliseconds in costs.items()))
+        lines.append(f"{form:12}" + "".join(f"  {name} {milliseconds:.3g} ms{'*' if name == best else ''}" for name, milliseconds in costs.items() if milliseconds < inf))
     return "\n".join(lines)

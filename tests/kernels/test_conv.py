@@ -337,7 +337,8 @@ def test_the_model_knows_the_clear_cases():
         assert algorithms.choose(form, *depthwise).__name__.endswith("depthwise")
         assert algorithms.choose(form, *wide).__name__.endswith("winograd")
     text = algorithms.explain(*wide)
-    assert text.count("*") == 3 and "7.4 GFLOP" in text and all(name in text for name in ALGORITHMS)
+    assert text.count("*") == 3 and "7.4 GFLOP" in text and all(name in text for name in set(ALGORITHMS) - {"depthwise"})
+    assert "depthwise" not in text and "inf" not in text  # it cannot do this one
 
 
 def test_sizes():

@@ -93,12 +93,12 @@ class EngineSubject(Subject):
                 self.notes.append(f"checked on a float64 copy of the module: {WHY_FLOAT64}")
         if not self.places and not self.parameters:
             raise ValueError("gradcheck: none of the inputs is a floating-point tensor, so there is nothing to check")
+        given = names or argument_names(self.fn.forward if isinstance(fn, Module) else fn, len(self.inputs))
         converted = [i for i in tensors if self.inputs[i].dtype != np.float64]
         if converted:
-            self.notes.append(f"inputs {', '.join(map(str, converted))} were float32 and are checked as float64: {WHY_FLOAT64}")
+            self.notes.append(f"{', '.join(given[i] for i in converted)}: given as {self.inputs[converted[0]].dtype}, checked as float64: {WHY_FLOAT64}")
             self.inputs = [value.detach().double() if i in converted else value for i, value in enumerate(self.inputs)]
         self.arrays = [to_numpy(self.inputs[i].array) for i in self.places] + [to_numpy(parameter.array) for _, parameter in self.parameters]
-        given = names or argument_names(self.fn.forward if isinstance(fn, Module) else fn, len(self.inputs))
         self.names = [given[i] for i in self.places] + [name for name, _ in self.parameters]
         self.draws = Draws(inputs)
         with enable_grad():
@@ -264,7 +264,6 @@ class SecondOrder(EngineSubject):
         outputs = EngineSubject.evaluate(self, self.arrays, watched=False).outputs
         self.names = self.names + ["dy" if len(outputs) == 1 else f"dy {i}" for i in range(len(outputs))]
         self.arrays = self.arrays + [rng.standard_normal(y.shape) for y in outputs]
-        self.outputs_first = len(outputs)
         with enable_grad():
             self.kept = range(len(self._gradients(self.arrays)[0]))
         if not self.kept:
