@@ -5,9 +5,11 @@
     kernels                 what computes them (in the repository: kernels/)
     nn/, optim/, models/    layers, optimisers, the networks of the papers
     data/, train/, tools/   images, the training loop, summaries
+    distributed/            several processes that share the images, or the network
     checker/, museum/       gradient checks that explain themselves, and a museum of wrong gradients
     inference/              `fuse`: trained networks in the form in which they answer fastest
     pages/                  `explain`: pages on which an operation can be seen
+    bench/, lecture/        measurements beside other libraries; the claims of a lecture, tried out
     cli/                    the command `tinycnn`
 """
 from importlib import import_module
@@ -98,7 +100,7 @@ __version__ = "0.1.0"
 
 bool = bool_
 half, float, double, int, long = float16, float32, float64, int32, int64
-LATER = ("checker", "cli", "data", "inference", "models", "museum", "nn", "optim", "tools", "train")  # packages that are imported when first used
+LATER = ("bench", "checker", "cli", "data", "distributed", "inference", "lecture", "models", "museum", "nn", "optim", "pages", "tools", "train")  # when first used
 
 
 def __getattr__(name):
