@@ -200,17 +200,21 @@ class Tensor:
         """Call hook(gradient) when this tensor's gradient is complete; a returned tensor replaces it. Returns a handle with `remove()`."""
         if not self.requires_grad:
             raise RuntimeError("register_hook on a tensor that does not require grad: no gradient will ever arrive")
+        return Handle(self._hooks(), hook)
+
+    def _hooks(self):
+        """This tensor's hooks, {key: hook}."""
         owner = self if self.grad_fn is None else self.grad_fn
         if owner.hooks is None:
             owner.hooks = {}
-        return Handle(owner.hooks.setdefault(self.output_nr, {}), hook)
+        return owner.hooks.setdefault(self.output_nr, {})
 
     def retain_grad(self):
         """Keep `.grad` for this tensor although it is not a leaf."""
+        def keep(gradient):
+            self.grad = gradient.detach().clone() if self.grad is None else self.grad + gradient
         if self.grad_fn is not None:
-            def keep(gradient):
-                self.grad = gradient.detach().clone() if self.grad is None else self.grad + gradient
-            self.register_hook(keep)
+            self._hooks()["retain_grad", id(self)] = keep  # asked for twice, it is kept once
 
     def zero_grad(self):
         self.grad = None

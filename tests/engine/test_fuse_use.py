@@ -150,6 +150,12 @@ def changes_a_view(net, x):
     return y
 
 
+def assigns(net, x):
+    y = net.a(x)
+    y[:, 0] = 0.5
+    return y
+
+
 def gives_a_dictionary(net, x):
     return {"scores": net.a(x)}
 
@@ -164,6 +170,7 @@ def makes_filters(net, x):
     (decides, r"Net: Python code in Net looks at the numbers of a result, of shape \(\)"),
     (selects, r"Net: Python code in Net looks at the numbers of a result"),
     (changes_a_view, r"Net: a result was changed in place through another view of its memory"),
+    (assigns, r"Net: the operation Set has no translation"),
     (gives_a_dictionary, r"Net gives dict: it must give a tensor, or a tuple of tensors"),
     (makes_filters, r"Net: weights that are computed from the images"),
     (lambda net, x: BatchNorm.apply(x, None, None, 1e-5)[1], r"Net: only the first result of BatchNorm can be used"),

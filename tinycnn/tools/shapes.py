@@ -89,7 +89,7 @@ class Operation:
         def as_the_reference(*arguments, **options):
             y = reference(*arguments, **options)
             arrays = [array for array in arguments if isinstance(array, np.ndarray)]
-            if not arrays or y is None:  # nothing that has a field; or done in place
+            if not arrays or y is None or function == "shape":  # nothing that has a field; or done in place; or no array
                 return y
             field = self.table.field(arrays[0])
             for array in arrays[1:]:
