@@ -124,6 +124,20 @@ def test_what_is_cut_counts_from_the_end_too():
     assert tinycnn.arange(5).narrow(0, -2, 2).tolist() == [3, 4]
 
 
+def test_an_integer_beside_an_index_tensor_comes_first():
+    """As in PyTorch. Kills: NumPy's rule, by which the axis of what is chosen goes to the front where the two are apart."""
+    x = leaf(np.arange(24.0).reshape(2, 3, 4))
+    y = x[1, :, tinycnn.tensor([3, 0])]
+    assert y.tolist() == [[15, 12], [19, 16], [23, 20]]
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [np.zeros((3, 4)), [[1, 0, 0, 1]] * 3])
+    z, value = x * 1, leaf(np.array([[1.0], [2.0], [3.0]]))
+    z[1, :, tinycnn.tensor([3, 0])] = value
+    assert z[1].tolist() == [[1, 13, 14, 1], [2, 17, 18, 2], [3, 21, 22, 3]] and (z[0] == x[0]).all()
+    z.sum().backward()
+    assert value.grad.tolist() == [[2], [2], [2]]
+
+
 def test_flipped_tensors_have_memory_of_their_own():
     """As in PyTorch. Kills: a view, through which a change in place reaches the original."""
     x = tinycnn.tensor([1.0, 2.0])

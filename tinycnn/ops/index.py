@@ -39,7 +39,8 @@ class Set(Function):
     def forward(ctx, x, index, value):
         ctx.index, ctx.value_shape = index, value.shape if isinstance(value, Tensor) else ()
         ctx.mark_dirty(x)
-        ctx.kernels.index.set_(x.array, index, value.array if isinstance(value, Tensor) else value)
+        place, index = last_step(x, index)
+        ctx.kernels.index.set_(place, index, value.array if isinstance(value, Tensor) else value)
         return x
 
     def backward(ctx, dy):
@@ -48,7 +49,7 @@ class Set(Function):
         if dx:
             kept = dy.clone()
             kept[ctx.index] = 0.0
-        return kept, None, sum_to(Take.apply(dy, ctx.index), ctx.value_shape) if dvalue else None
+        return kept, None, sum_to(getitem(dy, ctx.index), ctx.value_shape) if dvalue else None
 
 
 class Gather(Function):
@@ -74,7 +75,9 @@ class ScatterAdd(Function):
 
 
 def getitem(x, index):
-    return Take.apply(x, plain_index(index, x))
+    for step in steps(plain_index(index, x)):
+        x = Take.apply(x, step)
+    return x
 
 
 def setitem(x, index, value):
@@ -83,7 +86,7 @@ def setitem(x, index, value):
         promoted("setitem", x.dtype, value.dtype)  # the error for float32 with float64
         value = value.to(x.dtype)
     index = plain_index(index, x)
-    selected = x.device.kernels.index.shape(x.array, index)
+    selected = x.device.kernels.index.shape(*last_step(x, index))
     if isinstance(value, Tensor) and not fits(value.shape, selected):
         raise ValueError(f"setitem: a value of shape {value.shape} does not fit the {selected} that the index selects from {x.shape}")
     Set.apply(x, index, value)
@@ -113,6 +116,36 @@ def plain_index(index, x):
     if named > x.ndim:
         raise IndexError(f"too many indices: {named} for a tensor of shape {x.shape}")
     return tuple(plain) if any(part is Ellipsis for part in plain) else (*plain, Ellipsis)
+
+
+def steps(index):
+    """An index as PyTorch reads it: the integers first, then the arrays, on what those have left. NumPy takes an integer beside arrays for one more of them: in
+    x[0, :, numbers] they would be two, apart from each other, and the axis of what is chosen would come first."""
+    numbers = [isinstance(part, (int, np.integer)) and not isinstance(part, bool) for part in index]
+    if not any(numbers) or not any(map(is_array, index)):
+        return [index]
+    first, then = [], []
+    for part, is_number in zip(index, numbers):
+        if is_array(part):
+            first += [slice(None)] * (part.ndim if part.dtype.kind == "b" else 1)
+            then.append(part)
+        else:
+            first.append(part)
+            then += [] if is_number else [part] if part is Ellipsis else [slice(None)]
+    return [tuple(first), tuple(then)]
+
+
+def last_step(x, index):
+    """(a view of x's array, an index into it) that together are x[index]."""
+    *before, last = steps(index)
+    place = x.array
+    for step in before:
+        place = x.device.kernels.index.take(place, step)
+    return place, last
+
+
+def is_array(part):
+    return hasattr(part, "dtype") and not isinstance(part, np.generic)
 
 
 def gather(x, dim, index):
