@@ -40,7 +40,7 @@ class Backend:
 
     def __init__(self, name):
         if name not in BACKENDS:
-            raise ValueError(f"unknown kernel backend {name!r} (asked for by use_kernels or TINYCNN_KERNELS): there are {', '.join(BACKENDS)}")
+            raise ValueError(f"unknown kernel backend {name!r}: there are {', '.join(BACKENDS)}")
         self.name = name
 
     def __getattr__(self, operation):

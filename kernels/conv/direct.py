@@ -14,7 +14,6 @@ on any number of threads. The input gradient is a gather for that reason: scatte
 
 **Napkin.** 2*N*K*P*Q*(C/G)*R*S FLOPs; every product of a vector costs two loads and a store beside it, and every row some 10 ns to begin. Measured on one core of a
 Zen 4: 3 to 6 GFLOP/s on rows of 28 to 56 elements, a twentieth of what it can do. That is the price of a kernel that keeps nothing in registers and fits on a page.
-Depthwise convolution (groups = C) has little to gain from the others, because each x meets no more than R*S weights: this is its kernel.
 """
 import numpy as np
 from numba import prange
