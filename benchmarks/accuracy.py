@@ -1,11 +1,13 @@
-"""Collects what training runs reached: python benchmarks/accuracy.py "25 November 2026" "two cores of ..." RUN_FOLDER ... adds runs of that day and machine to
-benchmarks/results/accuracy.json and prints the table.
+"""Collect what training runs reached: add runs of a day and a machine to benchmarks/results/accuracy.json, and print the table.
+
+    python benchmarks/accuracy.py "25 November 2026" "two cores of ..." runs/lenet5-1 ...
 
 A run folder is what `tinycnn train` leaves: config.json says what was asked for, metrics.jsonl what came of it. Speed is not collected: `tinycnn bench` measures it.
 """
 import json
-import sys
 from pathlib import Path
+
+import click
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.json"
 
@@ -20,7 +22,11 @@ def collect(folder, date, machine):
             "date": date, "machine": machine}
 
 
-def main(date, machine, *folders):
+@click.command(help=__doc__.partition("\n")[0])
+@click.argument("date")
+@click.argument("machine")
+@click.argument("folders", nargs=-1, type=click.Path(exists=True, file_okay=False), metavar="RUN_FOLDER...")
+def main(date, machine, folders):
     rows = {(row["model"], row["data"], row["recipe"], row["seed"]): row for row in (json.loads(RESULTS.read_text()) if RESULTS.exists() else [])}
     for folder in folders:
         row = collect(Path(folder), date, machine)
@@ -32,4 +38,4 @@ def main(date, machine, *folders):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
