@@ -100,20 +100,16 @@ __version__ = "0.1.0"
 
 bool = bool_
 half, float, double, int, long = float16, float32, float64, int32, int64
-LATER = ("bench", "checker", "cli", "data", "distributed", "inference", "lecture", "models", "museum", "nn", "optim", "pages", "tools", "train")  # when first used
+# What is imported when first used: packages, and functions with the module that they are in.
+LATER = ("bench", "checker", "cli", "cuda", "data", "distributed", "inference", "lecture", "models", "museum", "nn", "optim", "pages", "tools", "train")
+FUNCTIONS = {"summary": "tools", "gradcheck": "checker", "explain": "pages", "fuse": "inference", "save": "train.weights", "load": "train.weights"}
 
 
 def __getattr__(name):
     if name in LATER:
         return import_module(f"{__name__}.{name}")
-    if name == "summary":
-        return import_module(f"{__name__}.tools").summary
-    if name == "gradcheck":
-        return import_module(f"{__name__}.checker").gradcheck
-    if name == "explain":
-        return import_module(f"{__name__}.pages").explain
-    if name == "fuse":
-        return import_module(f"{__name__}.inference").fuse
+    if name in FUNCTIONS:
+        return getattr(import_module(f"{__name__}.{FUNCTIONS[name]}"), name)
     raise AttributeError(f"module 'tinycnn' has no attribute {name!r}")
 
 

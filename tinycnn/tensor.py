@@ -30,7 +30,11 @@ class Tensor:
     __hash__ = object.__hash__  # == compares elements, so identity is what hashing can mean
 
     def __init__(self, array, device=cpu, requires_grad=False):
-        self.array = np.asarray(array) if isinstance(array, np.generic) else array  # NumPy turns 0-d results into scalars, which have no memory to share
+        if isinstance(array, np.generic):
+            array = np.asarray(array)  # NumPy turns 0-d results into scalars, which have no memory to share
+        elif isinstance(array, (list, tuple)):
+            array = np.asarray(array, float32)  # torch.Tensor([1, 2]), as old programs have it
+        self.array = array
         self.device = device
         self.requires_grad = requires_grad
         self.grad = None
@@ -371,7 +375,10 @@ def eye(n, m=None, dtype=float32, device="cpu"):
 def _size(size):
     """zeros(2, 3) and zeros((2, 3)) mean the same."""
     if isinstance(size, (int, np.integer)):
-        return (int(size),)
+        size = (size,)
     if len(size) == 1 and not isinstance(size[0], (int, np.integer)):
         size = size[0]
-    return tuple(int(extent) for extent in size)
+    size = tuple(int(extent) for extent in size)
+    if min(size, default=0) < 0:
+        raise ValueError(f"a tensor cannot have the shape {size}: no extent may be negative")
+    return size

@@ -67,6 +67,27 @@ def test_a_network_alone(tmp_path):
     np.testing.assert_array_equal(other[0].weight.array, model[0].weight.array)
 
 
+def test_weights_in_a_file_of_their_own(tmp_path):
+    """Kills: a buffer or a single number left out or in another shape; half a file, or anything but tensors, taken for weights."""
+    model, trained = make()
+    tinycnn.save(model.state_dict(), tmp_path / "net.safetensors")
+    found = tinycnn.load(tmp_path / "net.safetensors")
+    for name, tensor in model.state_dict().items():
+        assert found[name].dtype == tensor.dtype and found[name].shape == tensor.shape and (found[name].numpy() == tensor.detach().numpy()).all(), name
+    other = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
+    other.load_state_dict(found)
+    for wrong, message in ((model, "such as net.state_dict.*Sequential"), (trained.state_dict(), "'state' is dict")):
+        with pytest.raises(TypeError, match=message):
+            tinycnn.save(wrong, tmp_path / "wrong.safetensors")
+    with pytest.raises(FileNotFoundError, match="no file '.*nowhere'"):
+        tinycnn.load(tmp_path / "nowhere")
+    content = (tmp_path / "net.safetensors").read_bytes()
+    (tmp_path / "half").write_bytes(content[:len(content) // 2])
+    with pytest.raises(CheckpointError, match="cut in half"):
+        tinycnn.load(tmp_path / "half")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["half", "net.safetensors"]
+
+
 def test_which_file_of_a_run(tmp_path):
     """Kills: last before best; a folder taken for a file."""
     model, trained = make()

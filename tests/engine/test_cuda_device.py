@@ -25,6 +25,14 @@ def test_there_and_back():
     assert repr(y) == "tensor([[ 1. ,  2.5],\n        [-1. ,  0. ]], device='cuda')"
 
 
+def test_it_can_be_asked_for_and_waited_for():
+    """Kills: a program of PyTorch's that asks whether there is a GPU; launches that are still queued after synchronize."""
+    assert tinycnn.cuda.is_available()
+    x = tinycnn.ones(3, device="cuda") + 1
+    tinycnn.cuda.synchronize()
+    assert x.tolist() == [2, 2, 2]
+
+
 def test_made_on_the_device():
     """Kills: a creation function that forgets its device."""
     for make, *arguments in ((tinycnn.zeros, 2, 3), (tinycnn.ones, 2), (tinycnn.full, (2,), 7), (tinycnn.arange, 5), (tinycnn.linspace, 0, 1, 5), (tinycnn.eye, 3),

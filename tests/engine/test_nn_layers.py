@@ -244,6 +244,7 @@ WRONG = {
     "groups and input": (lambda: nn.Conv2d(3, 4, 3, groups=2), "in_channels=3 cannot be divided into groups=2"),
     "groups and output": (lambda: nn.ConvTranspose2d(4, 3, 3, groups=2), "out_channels=3 cannot be divided into groups=2"),
     "kernel size": (lambda: nn.Conv2d(1, 1, (3, 3, 3)), "kernel_size must be"),
+    "no kernel": (lambda: nn.Conv2d(1, 1, (3, 0)), r"kernel_size is \(3, 0\); it must be at least 1"),
     "dropout": (lambda: nn.Dropout(-0.1), "p is -0.1"),
     "reduction": (lambda: nn.CrossEntropyLoss(reduction="avg"), "'avg'"),
     "padding": (lambda: nn.ConstantPad2d((1, 2), 0), "left, right, top, bottom"),

@@ -94,6 +94,18 @@ def test_printing_and_conversion():
     assert len(tinycnn.ones(4, 2)) == 4 and list(tinycnn.arange(3)) == [0, 1, 2]
 
 
+def test_what_is_imported_when_first_used():
+    """Kills: a package or function in the table that is not where the table says."""
+    for name in (*tinycnn.LATER, *tinycnn.FUNCTIONS):
+        assert getattr(tinycnn, name) is not None
+
+
+def test_a_tensor_of_a_list():
+    """Kills: torch.Tensor([1, 2]) that is no tensor."""
+    x = tinycnn.Tensor([[1, 2], (3, 4)])
+    assert x.dtype == tinycnn.float32 and (x + 1).tolist() == [[2, 3], [4, 5]]
+
+
 def test_copies_and_pickles_are_leaves():
     x = tinycnn.ones(2, requires_grad=True)
     for y in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
@@ -107,6 +119,9 @@ def test_copies_and_pickles_are_leaves():
     (lambda: tinycnn.from_numpy([1]), TypeError, "NumPy array"),
     (lambda: tinycnn.tensor([1], requires_grad=True), RuntimeError, "floating-point"),
     (lambda: tinycnn.zeros(2, device="gpu"), ValueError, "unknown device 'gpu'"),
+    (lambda: tinycnn.zeros(2, -3), ValueError, r"shape \(2, -3\): no extent may be negative"),
+    (lambda: tinycnn.randn(-1), ValueError, r"shape \(-1,\)"),
+    (lambda: tinycnn.nothing, AttributeError, "'tinycnn' has no attribute 'nothing'"),
     (lambda: len(tinycnn.tensor(1.0)), TypeError, "0-dimensional"),
     (lambda: tinycnn.manual_seed(-1), ValueError, "seed"),
     (lambda: tinycnn.set_num_threads(0), ValueError, "n is 0"),

@@ -28,6 +28,8 @@ class Convolution(Module):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = pair(name, kernel_size, "kernel_size")
+        if min(self.kernel_size) < 1:
+            raise ValueError(f"{name}: kernel_size is {kernel_size}; it must be at least 1")
         self.stride = pair(name, stride, "stride")
         self.padding = padding if isinstance(padding, str) else pair(name, padding, "padding")
         self.dilation = pair(name, dilation, "dilation")

@@ -69,6 +69,8 @@ def matmul(a, b):
 
 def linear(x, weight, bias=None):
     """x weight^T + bias: x (..., in_features), weight (out_features, in_features), bias (out_features,) or None -> (..., out_features)."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"linear: the input must be a tensor, got {type(x).__name__}")
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise ValueError(f"linear: the input of shape {x.shape} must end in the {weight.shape[-1]} features of the weight {weight.shape}")
     if bias is not None and bias.shape != weight.shape[:1]:

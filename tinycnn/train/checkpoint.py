@@ -47,7 +47,7 @@ def save(path, config, model, optimizer=None, state=None, average=None):
         header |= {"state": json.dumps(state), "optimizer": json.dumps(plain)}
     if average is not None:
         arrays |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
-    arrays = {name: np.ascontiguousarray(tensor.device.to_numpy(tensor.array)).reshape(tensor.shape) for name, tensor in arrays.items()}
+    arrays = {name: numbers(tensor) for name, tensor in arrays.items()}
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise NotFiniteError(f"{path}: not saved: {name} holds NaN or infinity, the last update was too large (try a smaller learning rate). "
@@ -64,7 +64,7 @@ def load(path):
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: {_what_is_wrong(path)} ({error})") from error
+        raise CheckpointError(f"{path}: {what_is_wrong(path)} ({error})") from error
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of tinycnn: its header says format {header.get('format')!r}, expected {FORMAT!r}")
     tensors = {name: from_numpy(array) for name, array in arrays.items()}
@@ -115,7 +115,12 @@ def _unpack(tensors, plain):
     return {"param_groups": plain["param_groups"], "state": state}
 
 
-def _what_is_wrong(path):
+def numbers(tensor):
+    """A tensor's numbers as a contiguous NumPy array."""
+    return np.ascontiguousarray(tensor.device.to_numpy(tensor.array)).reshape(tensor.shape)  # the reshape keeps a single number one
+
+
+def what_is_wrong(path):
     """Why the file cannot be read, judged by its beginning: 8 bytes with the length of the header, then the header."""
     size = path.stat().st_size
     with open(path, "rb") as file:
