@@ -86,7 +86,7 @@ def test_what_is_outside_of_layers_counts_too():
         ("conv", 36, conv), ("conv", 0, conv), ("twin", 0, conv), ("norm", 4, 0), ("dropout", 0, 0), ("(itself)", 8, 4 * 4 * 64)]
     assert summary.macs == 3 * conv + 4 * 4 * 64
     assert summary.params == 36 + 16 + 4 + 8
-    assert "16 of the parameters are in layers that do not run" in str(summary)
+    assert "16 of the parameters are in layers that do not run" in repr(summary) == str(summary)  # at the prompt, too
     model.conv.weight.requires_grad = False
     assert tinycnn.summary(model, (2, 8, 8)).trainable == summary.params - 36
 

@@ -51,7 +51,7 @@ class RecordedGraph:
         from ..pages.graph import framed
         return framed(self)
 
-    def __str__(self):
+    def __repr__(self):
         lines, open_modules = [], ()
         for node in self.nodes:
             shared = sum(1 for _ in _common(open_modules, node.path))

@@ -52,7 +52,7 @@ class Summary:
         from ..pages import notebook
         return notebook.summary(self)
 
-    def __str__(self):
+    def __repr__(self):
         rows = [("layer", "kind", "output", "parameters", "MACs", "sees", "memory")]
         rows += [(layer.name, layer.kind, by(layer.output_shape), count(layer.params), count(layer.macs), by(layer.receptive_field), bytes_(layer.activation_bytes))
                  for layer in self.layers]

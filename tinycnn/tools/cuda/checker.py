@@ -38,7 +38,7 @@ class Report:
     def as_dict(self):
         return {"file": str(self.path), "seeds": self.seeds, "launches": self.launches, "findings": [finding.as_dict() for finding in self.findings]}
 
-    def __str__(self):
+    def __repr__(self):
         if not self.findings:
             return f"{self.path.name}: nothing found in {self.launches} launches under {len(self.seeds)} orders of threads"
         lines = [f"{self.path.name}: {len(self.findings)} finding{'s' if len(self.findings) > 1 else ''}"]

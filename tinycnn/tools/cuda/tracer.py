@@ -84,7 +84,7 @@ class Trace:
     def as_dict(self):
         return {"file": str(self.path), "lines": [line.as_dict() for line in self.lines], "arrays": [asdict(array) for array in self.arrays]}
 
-    def __str__(self):
+    def __repr__(self):
         return table(self)
 
 
