@@ -49,6 +49,14 @@ def test_a_run_from_beginning_to_end(quickly, layer, tmp_path):
     assert again.exit_code == 0 and (tmp_path / "again.md").read_text() == files[1].read_text()
 
 
+def test_who_measures_on_a_busy_machine_is_told_what_to_do(quickly, layer, tmp_path):
+    """Kills: a table of refusals that leaves its reader alone; the same advice where nothing was refused."""
+    arguments = ("conv", layer, "--pass", "forward", "--layer", "one", "--rivals", "none", "--rounds", 3, "--seconds", 0, "--threads", 1, "--most-disturbed", 1)
+    refused = bench(*arguments, "--most-spread", 0)
+    assert "refused: too noisy" in refused.output and "--most-disturbed 1 --most-spread 1" in refused.output
+    assert "--most-spread" not in bench(*arguments, "--most-spread", 1e9).output
+
+
 def test_own_kernels_are_tried_before_they_are_timed(quickly, layer, tmp_path):
     """Kills: a wrong kernel that is timed, one that is right and is not, an exit code of 0 for wrong."""
     wrong = tmp_path / "wrong.py"

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 ATTEMPTS = 3  # at an undisturbed phase
+NOISE = ("too noisy", "other processes")  # how Sample.refusal begins
 
 
 @dataclass(frozen=True)

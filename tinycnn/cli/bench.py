@@ -261,6 +261,7 @@ def _list(sets):
 
 def _finish(results, how):
     """Print, keep, draw."""
+    from ..bench.measure import NOISE
     from ..bench.plots import draw
     from ..bench.report import table
     from ..bench.run import with_default_malloc
@@ -268,6 +269,8 @@ def _finish(results, how):
     if how["default_malloc"]:
         with_default_malloc(results, sys.argv[1:])
     click.echo(table(results))
+    if "most_spread" in how and any(row.refused.startswith(NOISE) for row in results.rows):
+        click.echo("Figures are refused that other programs disturb: leave the machine alone meanwhile, or count more with --most-disturbed 1 --most-spread 1.", err=True)
     if how["json_file"]:
         with replacing(how["json_file"]) as part:
             part.write_text(results.to_json())
