@@ -46,5 +46,5 @@ def section(name):
     """A step's docstring: its first line is the heading, indented lines are a listing as they stand."""
     heading, _, text = import_module(name).__doc__.strip().partition("\n")
     title, _, rest = heading.removeprefix(f"Step {number(name)}: ").partition(". ")
-    return [f"## {number(name)}. {title[0].upper()}{title[1:].rstrip('.')}", "", *([rest, ""] if rest else []), text.strip("\n"), "",
+    return [f"## {number(name)}. {title[0].upper()}{title[1:].rstrip('.')}", "", *(line for part in (rest, text.strip("\n")) if part for line in (part, "")),
             f"[benchmarks/ladder/{name}.py](../benchmarks/ladder/{name}.py)", ""]
