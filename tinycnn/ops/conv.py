@@ -127,13 +127,14 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     extra = pair(name, output_padding, "output_padding")
     if any(e < 0 or e >= max(s, d) for e, s, d in zip(extra, geometry.stride, geometry.dilation)):
         raise ValueError(f"{name}: output_padding {extra} must be at least 0 and smaller than the stride {geometry.stride} or the dilation {geometry.dilation}")
-    beyond = tuple(max(0, e - s + 1) for e, s in zip(extra, geometry.stride))  # rows and columns from which a convolution would have seen one position more
-    image = tuple((p - 1) * s - 2 * pad + d * (r - 1) + 1 + e - b for p, s, pad, d, r, e, b in zip(
-        x.shape[2:], geometry.stride, geometry.padding, geometry.dilation, weight.shape[2:], extra, beyond))
+    image = tuple((p - 1) * s - 2 * pad + d * (r - 1) + 1 + e for p, s, pad, d, r, e in zip(
+        x.shape[2:], geometry.stride, geometry.padding, geometry.dilation, weight.shape[2:], extra))
     if min(image) < 1:
         raise ValueError(f"{name}: padding {geometry.padding} leaves nothing of an output of {image} (input {x.shape}, filter {weight.shape})")
+    P, Q = geometry.output_size(image, weight.shape[2:])
+    if (P, Q) != x.shape[2:]:  # an output_padding of a stride or more: a convolution of such an image would have seen more positions, where x is zero
+        x = constant_pad(x, (0, Q - x.shape[3], 0, P - x.shape[2]))
     y = ConvInputGrad.apply(x, weight, (x.shape[0], weight.shape[1] * groups, *image), geometry)
-    y = constant_pad(y, (0, beyond[1], 0, beyond[0])) if any(beyond) else y
     return y if bias is None else y + bias.reshape(1, -1, 1, 1)
 
 
