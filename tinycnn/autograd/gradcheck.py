@@ -1,4 +1,4 @@
-"""Gradient checks: the backward pass against finite differences, in PyTorch's signatures.
+"""Gradient checks that say yes or no: the backward pass against finite differences, in PyTorch's signatures. (tinycnn.gradcheck, tinycnn/checker, says what is wrong.)
 
 For y = f(x), column j of the Jacobian is measured as (f(x + h e_j) - f(x - h e_j)) / 2h, off by O(h^2) from the truth and by eps/h from rounding: with float64 and
 h = 1e-6 about nine digits are right, with float32 hardly two, hence float64 only. Row i is computed by one backward pass that starts from e_i. They must agree.

@@ -23,32 +23,32 @@ def cifar_resnet(n, num_classes, in_channels, width, image_size, shortcut, init)
 
 
 def resnet20(num_classes=10, in_channels=3, width=1.0, image_size=32, shortcut="A", init="paper"):
-    """ResNet-20, n = 3: 269,722 parameters, 40,551,040 MACs, error 8.75."""
+    """ResNet-20, n = 3: 269,722 parameters, 40,551,040 MACs, error 8.75% in the paper."""
     return cifar_resnet(3, num_classes, in_channels, width, image_size, shortcut, init)
 
 
 def resnet32(num_classes=10, in_channels=3, width=1.0, image_size=32, shortcut="A", init="paper"):
-    """ResNet-32, n = 5: 464,154 parameters, 68,862,592 MACs, error 7.51."""
+    """ResNet-32, n = 5: 464,154 parameters, 68,862,592 MACs, error 7.51% in the paper."""
     return cifar_resnet(5, num_classes, in_channels, width, image_size, shortcut, init)
 
 
 def resnet44(num_classes=10, in_channels=3, width=1.0, image_size=32, shortcut="A", init="paper"):
-    """ResNet-44, n = 7: 658,586 parameters, 97,174,144 MACs, error 7.17."""
+    """ResNet-44, n = 7: 658,586 parameters, 97,174,144 MACs, error 7.17% in the paper."""
     return cifar_resnet(7, num_classes, in_channels, width, image_size, shortcut, init)
 
 
 def resnet56(num_classes=10, in_channels=3, width=1.0, image_size=32, shortcut="A", init="paper"):
-    """ResNet-56, n = 9: 853,018 parameters, 125,485,696 MACs, error 6.97."""
+    """ResNet-56, n = 9: 853,018 parameters, 125,485,696 MACs, error 6.97% in the paper."""
     return cifar_resnet(9, num_classes, in_channels, width, image_size, shortcut, init)
 
 
 def resnet110(num_classes=10, in_channels=3, width=1.0, image_size=32, shortcut="A", init="paper"):
-    """ResNet-110, n = 18: 1,727,962 parameters, 252,887,680 MACs, error 6.43 (trained with a warm-up: see the recipe)."""
+    """ResNet-110, n = 18: 1,727,962 parameters, 252,887,680 MACs, error 6.43% in the paper (trained with a warm-up: see the recipe)."""
     return cifar_resnet(18, num_classes, in_channels, width, image_size, shortcut, init)
 
 
 def resnet1202(num_classes=10, in_channels=3, width=1.0, image_size=32, shortcut="A", init="paper"):
-    """ResNet-1202, n = 200: 19,421,274 parameters, 2,829,238,912 MACs, error 7.93 (it overfits)."""
+    """ResNet-1202, n = 200: 19,421,274 parameters, 2,829,238,912 MACs, error 7.93% in the paper (it overfits)."""
     return cifar_resnet(200, num_classes, in_channels, width, image_size, shortcut, init)
 
 
