@@ -81,6 +81,15 @@ def test_the_worked_examples_are_right(name, forms, left_out):
     assert {finding.case.name for finding in findings if finding.fault} == left_out == {finding.case.name for finding in findings if finding.unsupported}
 
 
+def test_what_the_machine_is(quickly, tmp_path):
+    """Kills: facts that are printed twice, a library that is neither here nor left out, nothing kept."""
+    done = bench("machine", "--rivals", "numpy,standin", "--threads", 1, "--json", tmp_path / "m.json")
+    assert done.exit_code == 1 and "unknown rival 'standin'" in str(done.exception)
+    done = bench("machine", "--rivals", "numpy", "--threads", 1, "--json", tmp_path / "m.json")
+    assert done.exit_code == 0 and "1 thread: peak 100 GFLOP/s" in done.output and "\nnumpy  " in done.output and done.output.count("GFLOP/s") == 1
+    assert Results.from_json((tmp_path / "m.json").read_text()).peaks[0]["gbps"] == 10
+
+
 def test_listing_layers_measures_nothing():
     """Kills: --list that begins a run, a cut batch that is not told."""
     done = bench("conv", "--list", "convnet_benchmarks", "resnet50", "--batch", 4)

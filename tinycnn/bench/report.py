@@ -12,10 +12,12 @@ def table(results, markdown=False):
             current = level, group
             lines += [f"{'## ' if markdown else ''}{title(level, group)}", ""]
         lines += block(rows, markdown)
-    lines += totals(results, markdown)
-    if results.skipped:
-        lines += ["", "Left out:", *(f"- {name}: {why}" if markdown else f"  {name}: {why}" for name, why in results.skipped.items())]
-    return "\n".join(lines)
+    return "\n".join([*lines, *totals(results, markdown), *left_out(results, markdown)])
+
+
+def left_out(results, markdown=False):
+    """Who does not take part, and why."""
+    return ["", "Left out:", *(f"{'-' if markdown else ' '} {name}: {why}" for name, why in results.skipped.items())] if results.skipped else []
 
 
 def title(level, group):
@@ -30,8 +32,17 @@ def heading(results):
     versions = dict.fromkeys(f"{name.split()[0]} {details.get('version') or ''}".strip() for name, details in results.contestants.items())
     lines = [f"{machine.get('date', '')}  {machine.get('processor', '')}, {machine.get('cores', '?')} cores, {machine.get('system', '')}",
              f"{libraries}; threads by {machine.get('threading_layer', '?')}; malloc: {machine.get('malloc', '?')}",
-             f"contestants: {', '.join(versions)}"]
-    if gpu := machine.get("gpu"):
+             f"contestants: {', '.join(versions)}", *peaks(results)]
+    if results.settings:
+        lines.append("median of {rounds} rounds of {seconds:g} s each, alternating with pauses of {pause:g} s; {cache} cache".format(**results.settings))
+    lines.append("x: time of tinycnn over this one's (below 1: tinycnn is faster); %: of the roofline; error in sigma against float64")
+    return lines
+
+
+def peaks(results):
+    """The most that the machine can do."""
+    lines = []
+    if gpu := results.environment.get("gpu"):
         lines.append(f"GPU: {gpu['device']}; " + ", ".join(f"{name} {value}" for name, value in gpu.items() if name not in ("device", "clocks_before", "simulated")))
     for peak in results.peaks:
         if "math" in peak:
@@ -41,9 +52,6 @@ def heading(results):
             continue
         others = f" (while other processes took {peak['disturbed']:.0%} of the machine)" if peak.get("disturbed", 0) > results.settings.get("most_disturbed", 0) else ""
         lines.append(f"{peak['threads']} thread{'s' * (peak['threads'] > 1)}: peak {peak['gflops']:g} GFLOP/s in registers, {peak['gbps']:g} GB/s copying{others}")
-    if results.settings:
-        lines.append("median of {rounds} rounds of {seconds:g} s each, alternating with pauses of {pause:g} s; {cache} cache".format(**results.settings))
-    lines.append("x: time of tinycnn over this one's (below 1: tinycnn is faster); %: of the roofline; error in sigma against float64")
     return lines
 
 

@@ -180,15 +180,18 @@ def startup(models, image_size, options, **how):
 @common
 def machine(**how):
     """What this machine is and can do, and which libraries are here."""
+    from ..bench.report import left_out, peaks
     going = _begin(how)
     for level in ("conv", "inference"):  # at one of them everybody is
         going.contestants(level, going.threads[0], going.places[0])
     going.results.skipped = {name: why for name, why in going.results.skipped.items() if name not in {row.split()[0] for row in going.results.contestants}}
     for name, value in going.results.environment.items():
         click.echo(f"{name.replace('_', ' '):17} {', '.join(f'{key} {entry}' for key, entry in value.items()) if isinstance(value, dict) else value}")
+    click.echo("\n".join(peaks(going.results)) + "\n")
     for name, details in going.results.contestants.items():
         click.echo(f"{name:24} {details['version']}  {details['means']}")
-    _finish(going.results, how)
+    click.echo("\n".join(left_out(going.results)))
+    _keep(going.results, how)
 
 
 @bench.command()
@@ -265,20 +268,25 @@ def _finish(results, how):
     from ..bench.plots import draw
     from ..bench.report import table
     from ..bench.run import with_default_malloc
-    from ..train.files import replacing
     if how["default_malloc"]:
         with_default_malloc(results, sys.argv[1:])
     click.echo(table(results))
     if "most_spread" in how and any(row.refused.startswith(NOISE) for row in results.rows):
         click.echo("Figures are refused that other programs disturb: leave the machine alone meanwhile, or count more with --most-disturbed 1 --most-spread 1.", err=True)
+    _keep(results, how)
+    if how["plot"]:
+        for path in draw(results, how["plot"]):
+            click.echo(f"{path}")
+
+
+def _keep(results, how):
+    """Into the files that were asked for."""
+    from ..train.files import replacing
     if how["json_file"]:
         with replacing(how["json_file"]) as part:
             part.write_text(results.to_json())
     if how["markdown"]:
         _write_markdown([results], how["markdown"])
-    if how["plot"]:
-        for path in draw(results, how["plot"]):
-            click.echo(f"{path}")
 
 
 def _write_markdown(several, path):
