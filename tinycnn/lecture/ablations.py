@@ -22,7 +22,7 @@ RECIPE = replace(recipes.get("quick_alexnet"), name="lecture_alexnet", about="qu
 
 
 def cells(plan):
-    width, epochs = plan.choose((0.125, 3), (0.125, 15), (0.25, 90))
+    width, epochs = plan.choose((0.125, 3), (0.125, 10), (0.25, 90))
     return [{"without": without, "seed": seed, "width": width, "epochs": epochs, "data": plan.data}
             for seed in plan.seed_list(3, 5, 10) for without in ("nothing", *WITHOUT)]
 
