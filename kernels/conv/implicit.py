@@ -10,7 +10,8 @@ unfolded image. Weights are packed beforehand in the order in which they are met
 Where windows stick out of the image, a task first copies the rows that it reads into its scratch memory, with zeros around them; where they do not, as for every
 1x1 filter, it reads them where they lie. 3 input channels, as in a first layer, are nothing special: 7 pixels of a row are 21 elements in a row.
 
-The input gradient is the same loop on dy, phase by phase: see correlation.py. Bias, a residual and the ReLU are applied to the tile while it is in registers.
+The input gradient is the same loop on dy, phase by phase: see correlation.py (that of a first layer is not: first_gradient.py). Bias, a residual and the ReLU are
+applied to the tile while it is in registers.
 
 **Threads** share out blocks of images, rows and filters, cut by shape alone; each result is computed by one thread, in one order.
 
@@ -53,6 +54,10 @@ def cost(form, n, geometry, dtype):
         from . import pointwise_weights
         if pointwise_weights.is_pointwise(n, geometry):
             return pointwise_weights.cost(n, dtype)
+    if form == "input_grad":
+        from . import first_gradient
+        if first_gradient.is_first(n, geometry):
+            return first_gradient.cost(n, dtype)
     filters = n.C if form == "input_grad" else n.K
     used = parts(filters // n.G, 16) * 16 * n.G / filters
     moved = n.N * (n.H * n.W * n.C * (n.R * n.S > 1) + n.P * n.Q * n.K * (form == "weight_grad")) * MOVE + n.K * n.C // n.G * n.R * n.S * READ
@@ -65,6 +70,10 @@ def scratch(form, n, geometry):
     if form == "weight_grad":
         from . import implicit_weights
         return implicit_weights.scratch(n, geometry)
+    if form == "input_grad":
+        from . import first_gradient
+        if first_gradient.is_first(n, geometry):
+            return first_gradient.scratch(n, geometry, np.dtype(np.float32)) * numba.get_num_threads()
     plans = [_forward_plan(n, geometry)] if form == "forward" else _gradient_plans(n, geometry)
     return max(p.scratch for p, _, _ in plans) * numba.get_num_threads()
 
@@ -87,7 +96,10 @@ def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
 
 def input_grad(dy, w, x_shape, geometry, add=None):
     """dx (N, C, H, W), channels-last, from dy (N, K, P, Q) and w, plus `add`."""
+    from . import first_gradient
     n = sizes(x_shape, w.shape, geometry)
+    if first_gradient.is_first(n, geometry):
+        return first_gradient.input_grad(dy, w, x_shape, geometry, add)
     dx = empty_channels_last(x_shape, dy.dtype)
     memory, source, w = nhwc(dx).reshape(-1), nhwc(dy), contiguous(w)
     for part in _gradient_plans(n, geometry):
