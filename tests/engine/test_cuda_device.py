@@ -75,6 +75,26 @@ def test_copies_and_pickles():
     assert pickle.loads(pickle.dumps(x)).device == "cpu"
 
 
+def test_states_are_loaded_from_either_device_into_either():
+    """Kills: looking into the memory of the device that a state comes from, as if it were NumPy's."""
+    def trained(device, value):
+        layer = tinycnn.nn.Linear(2, 1, bias=False).to(device)
+        optimizer = tinycnn.optim.SGD(layer.parameters(), 0.1, momentum=0.9)
+        layer.weight.grad = tinycnn.full((1, 2), value, device=device)
+        optimizer.step()
+        return layer, optimizer
+
+    for source in ("cuda", "cpu"):
+        for target in ("cuda", "cpu"):
+            layer, optimizer = trained(source, 2.0)
+            other, continued = trained(target, 3.0)
+            other.load_state_dict(layer.state_dict())
+            continued.load_state_dict(optimizer.state_dict())
+            buffer = continued.state[other.weight]["momentum_buffer"]
+            assert other.weight.device == buffer.device == target
+            assert other.weight.tolist() == layer.weight.tolist() and buffer.tolist() == [[2, 2]]
+
+
 @pytest.mark.parametrize("function, kind, message", [
     (lambda x, y: x + y, ValueError, "different devices, cpu and cuda"),
     (lambda x, y: y.relu() * x, ValueError, "different devices, cuda and cpu"),

@@ -401,7 +401,8 @@ def test_pairs_in_a_row_are_one_operation_in_training(case):
 
 
 def test_pairs_part_where_somebody_listens():
-    """Kills: a hook that never sees its layer, or sees it with the rectifier; a subclass whose own forward is passed over."""
+    """Kills: a hook that never sees its layer, or sees it with the rectifier; a forward of a subclass, or of
+    one layer, that is passed over."""
     class Doubled(nn.Conv2d):
         def forward(self, x):
             return super().forward(x) * 2
@@ -415,4 +416,8 @@ def test_pairs_part_where_somebody_listens():
         listener.remove()
         assert "ReLU" not in operations(net(x))
     assert "ReLU" in operations(nn.Sequential(Doubled(3, 2, 1), nn.ReLU())(x))
+    for position in (0, 1):
+        net = PAIRS["conv"]()
+        net[position].forward = net[position].forward  # one layer's own, as who looks into a network may give it
+        assert operations(net(x)).count("ReLU") == 1
     assert "ReLU" in operations(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Identity(), nn.ReLU())(x))

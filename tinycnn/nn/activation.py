@@ -19,12 +19,13 @@ class ReLU(Module):
 
 
 def together(layer, relu):
-    """Whether relu(layer(x)) may be computed as one operation, layer.forward_relu(x): in training, and unless somebody listens to either of the two.
+    """Whether relu(layer(x)) may be computed as one operation, layer.forward_relu(x): in training, and unless somebody listens to either of the two, or has given it
+    another forward.
 
     In evaluation they stay two: there `tinycnn.fuse` sees each layer, and batch normalisation belongs to the convolution before it.
     """
     return (type(relu) is ReLU and layer.training and is_grad_enabled()
-            and not any(one._forward_pre_hooks or one._forward_hooks or one._backward_hooks for one in (layer, relu)))
+            and not any(one._forward_pre_hooks or one._forward_hooks or one._backward_hooks or "forward" in vars(one) for one in (layer, relu)))
 
 
 class Tanh(Module):

@@ -57,5 +57,5 @@ def load(module, source, strict=True):
 
 
 def _array(value):
-    """The numbers of a tensor (ours or another library's) or an array, without a copy where possible."""
-    return value.array if isinstance(value, Tensor) else np.asarray(value)
+    """The numbers of a tensor (ours, on whichever device, or another library's) or an array, without a copy where possible."""
+    return value.device.to_numpy(value.array) if isinstance(value, Tensor) else np.asarray(value)

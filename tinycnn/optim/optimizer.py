@@ -134,7 +134,7 @@ def _adopt(name, number, p, key, value):
     """A value of a saved state as ours: the count of steps as an int, everything else as a tensor like p."""
     if key == "step":
         return int(value)
-    adopted = tensor(value.array if isinstance(value, Tensor) else np.asarray(value), p.dtype, p.device)
+    adopted = tensor(value if isinstance(value, Tensor) else np.asarray(value), p.dtype, p.device)
     if adopted.shape != p.shape:
         raise ValueError(f"{name}: {key!r} of parameter {number} has shape {adopted.shape}, the parameter {p.shape}")
     return adopted
