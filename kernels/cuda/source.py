@@ -92,11 +92,17 @@ def structs(path, types):
     found = {}
     for file in files(path):
         for match in STRUCT.finditer(read(file)):
-            declared = [field.strip().partition(" ") for field in match["fields"].split(";") if field.strip()]
-            if declared and all(c_type in known for c_type, _, _ in declared):
-                fields = [(name.strip(), known[c_type]) for c_type, _, names in declared for name in names.split(",")]
-                found[match["name"]] = np.dtype(fields, align=True)
+            declared = [_fields(line) for line in match["fields"].split(";") if line.strip()]
+            if declared and all(c_type in known for c_type, _ in declared):
+                found[match["name"]] = np.dtype([(name, known[c_type]) for c_type, names in declared for name in names], align=True)
     return found
+
+
+def _fields(line):
+    """`unsigned int a, b = 3` as its type and the names."""
+    first, *others = [field.partition("=")[0].strip() for field in line.split(",")]
+    *c_type, name = first.split()
+    return " ".join(c_type), [name, *others]
 
 
 def _parameter(kernel, declaration, types):
@@ -109,7 +115,7 @@ def _parameter(kernel, declaration, types):
     elif c_type in C_TYPES:
         dtype = np.dtype(C_TYPES[c_type])
     else:
-        given = ", ".join(f"{key}={value}" for key, value in types.items() if key not in STRUCTS) or "nothing"
+        given = ", ".join(f"{key}={value}" for key, value in types.items() if not getattr(value, "names", None)) or "nothing"
         raise SourceError(f"{kernel}: the type of its parameter `{' '.join(declaration.split())}` is unknown: launch with {c_type}=dtype (it was given {given}), "
                           f"or use one of {', '.join(C_TYPES)}")
     return Parameter(name, " ".join(declaration.split()), dtype, pointer)

@@ -60,6 +60,8 @@ extern "C" __global__ void through_shared(const float* x, float* y) {  // 4 floa
 }
 struct Pair { int a, b; real c; };
 extern "C" __global__ void with_pair(const Pair p, index_t n, real* y) { y[0] = p.a - p.b * p.c + n; }
+struct Sizes { unsigned char few; unsigned int some = 2, more; long long many = 1; };
+extern "C" __global__ void with_sizes(Sizes s, float* y) { y[0] = s.few + 10 * s.some + 100 * s.more + 1000 * s.many; }
 """
 
 
@@ -147,6 +149,19 @@ def test_structs(file, xp, dtype):
         launch(file, "with_pair", 1, 1, Pair(7, 1 << 32, 0.5), 100, y, real=dtype)
 
 
+def test_structs_with_types_of_several_words_and_defaults(file, xp):
+    """Kills: `unsigned int` and `long long` read as a shorter type and another name; a default taken for a part of the name."""
+    class Sizes(NamedTuple):
+        few: int
+        some: int
+        more: int
+        many: int
+
+    y = cuda.empty((1,), np.float32)
+    launch(file, "with_sizes", 1, 1, Sizes(4, 3, 2, 1), y, real=np.float32)
+    assert y.item() == 1234
+
+
 def test_elements_far_apart_are_counted_in_64_bits(xp):
     """Kills: an index_t for the elements of a view, in place of the memory that it spans."""
     from tinycnn.kernels.cuda.launch import _extent
@@ -161,7 +176,7 @@ def test_elements_far_apart_are_counted_in_64_bits(xp):
     (dict(shared=300_000), ValueError, "300000 bytes of shared memory; this device has 232448"),
     (dict(kernel="scales"), ValueError, "has no kernel 'scales': there are scale, all_types"),
     (dict(source="nothing.cu"), FileNotFoundError, "nothing.cu"),
-    (dict(defines={}), source.SourceError, "type of its parameter `const real. x` is unknown: launch with real=dtype"),
+    (dict(defines={}), source.SourceError, r"type of its parameter `const real. x` is unknown: launch with real=dtype \(it was given index_t=int32\)"),
 ])
 def test_launches_are_checked(file, xp, options, kind, message):
     given = dict(source=file, kernel="scale", grid=1, block=32, shared=0, defines={"real": np.float32}) | options

@@ -5,6 +5,7 @@ with ThreadSanitizer; and with every access recorded, for memory that nobody has
 """
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -118,6 +119,7 @@ def run(path, way, seeds, launch=None, timeout=1800, saved=None):
     if status is None:
         findings.append((seed, reports.Finding("does not end", f"after {timeout} seconds (in the way {way}) it still runs: a loop without an end? (--timeout)")))
     elif not ended and not findings:
-        kind, said = ("crash", "a wild address, most likely; asan may say more") if status < 0 else ("the checker failed", text.strip()[-2000:])
+        cause = "a whole number divided by zero" if status == -signal.SIGFPE else "a wild address"
+        kind, said = ("crash", f"{cause}, most likely; asan may say more") if status < 0 else ("the checker failed", text.strip()[-2000:])
         findings.append((seed, reports.Finding(kind, f"the process ended with status {status} in the way {way}: {said}")))
     return findings, events
