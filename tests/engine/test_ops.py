@@ -71,6 +71,13 @@ def test_dtypes_promote_as_in_pytorch():
     assert (f.double() + 1).dtype == tinycnn.float64
 
 
+def test_a_tensor_is_not_none():
+    """As in PyTorch. Kills: an error of arithmetic for `x == None` and `None in (x, y)`."""
+    x = tinycnn.ones(2)
+    assert not x == None and x != None and None not in (x, x) and not x == "x"  # noqa: E711 - that is the question
+    assert (x == [1.0, 2.0]).tolist() == [True, False]
+
+
 def test_numpy_arrays_mix_with_tensors():
     """Kills: ndarray * Tensor computed by NumPy, element by element, outside the graph."""
     x = tinycnn.tensor([1.0, 2.0], requires_grad=True)
@@ -122,6 +129,7 @@ def test_wrong_input_is_one_clear_error(case):
 def test_what_is_cut_counts_from_the_end_too():
     """Kills: a negative start that takes nothing."""
     assert tinycnn.arange(5).narrow(0, -2, 2).tolist() == [3, 4]
+    assert [part.tolist() for part in tinycnn.arange(5).split(np.int64(3))] == [[0, 1, 2], [3, 4]]
 
 
 def test_an_integer_beside_an_index_tensor_comes_first():

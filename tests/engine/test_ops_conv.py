@@ -84,6 +84,8 @@ WRONG = {
     "channels": (lambda x, w: conv2d(x, w[:, :2]), ValueError, "3 channels, but .* takes 2"),
     "channels against groups": (lambda x, w: conv2d(x, w, groups=2), ValueError, "with groups=2 takes 6"),
     "filters against groups": (lambda x, w: conv2d(x, w[:, :1], groups=3), ValueError, "4 filters .* 3 groups"),
+    "no filters": (lambda x, w: conv2d(x, w[:0]), ValueError, r"\(0, 3, 3, 3\) has no elements"),
+    "no channels": (lambda x, w: conv2d(x[:, :0], w[:, :0]), ValueError, r"\(4, 0, 3, 3\) has no elements"),
     "filter too large": (lambda x, w: conv2d(x[:, :, :2], w), ValueError, "window of 3"),
     "bias": (lambda x, w: conv2d(x, w, tinycnn.zeros(3)), ValueError, r"bias .*\(4,\)"),
     "dtypes": (lambda x, w: conv2d(x, w.double()), TypeError, "input is float32 but the weight is float64"),

@@ -331,6 +331,8 @@ WRONG = {
     "negative label": (lambda: F.nll_loss(tinycnn.ones(2, 3), tinycnn.tensor([-1, 0])), ValueError, "class number -1"),
     "labels of another length": (lambda: F.cross_entropy(tinycnn.ones(3, 3), CLASSES), ValueError, r"shape \(3,\), the target is \(2,\)"),
     "probabilities of another shape": (lambda: F.cross_entropy(tinycnn.ones(2, 3), tinycnn.ones(2)), ValueError, "probabilities"),
+    "labels in a list": (lambda: F.cross_entropy(tinycnn.ones(2, 3), [0, 1]), TypeError, "target must be a tensor, got list"),
+    "labels in an array": (lambda: F.nll_loss(tinycnn.ones(2, 3), np.array([0, 1])), TypeError, "target must be a tensor, got ndarray"),
     "boolean labels": (lambda: F.cross_entropy(tinycnn.ones(2, 3), tinycnn.ones(2) > 0), TypeError, "must be integers"),
     "integer scores": (lambda: F.cross_entropy(tinycnn.ones(2, 3).long(), CLASSES), TypeError, "floating-point scores"),
     "class weights": (lambda: F.cross_entropy(tinycnn.ones(2, 3), CLASSES, tinycnn.ones(2)), ValueError, r"3 classes it must be float32 \(3,\)"),

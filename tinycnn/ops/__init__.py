@@ -4,6 +4,7 @@ Importing this package gives tensors their methods: the two tables below say whi
 """
 from ..tensor import Tensor
 from . import activation, arithmetic, index, inplace, matmul, reduce, shape, softmax
+from .common import operand
 
 METHODS = {
     arithmetic: "add sub mul div pow neg abs exp log sqrt rsqrt square sin cos tanh sigmoid sign floor ceil round clamp maximum minimum floor_divide remainder "
@@ -23,6 +24,17 @@ def reflected(operation):
     return lambda b, a: operation(a, b)
 
 
+def equality(operation):
+    """a == b; a tensor is never equal to what is no number, such as None."""
+    def compared(a, b):
+        try:
+            b = operand(b)
+        except TypeError:
+            return NotImplemented
+        return operation(a, b)
+    return compared
+
+
 OPERATORS = {
     "__add__": arithmetic.add, "__radd__": arithmetic.add, "__iadd__": inplace.add_,
     "__sub__": arithmetic.sub, "__rsub__": reflected(arithmetic.sub), "__isub__": inplace.sub_,
@@ -33,7 +45,8 @@ OPERATORS = {
     "__mod__": arithmetic.remainder, "__rmod__": reflected(arithmetic.remainder),
     "__matmul__": matmul.matmul, "__rmatmul__": reflected(matmul.matmul),
     "__neg__": arithmetic.neg, "__abs__": arithmetic.abs, "__invert__": arithmetic.logical_not,
-    "__eq__": arithmetic.eq, "__ne__": arithmetic.ne, "__lt__": arithmetic.lt, "__le__": arithmetic.le, "__gt__": arithmetic.gt, "__ge__": arithmetic.ge,
+    "__eq__": equality(arithmetic.eq), "__ne__": equality(arithmetic.ne),
+    "__lt__": arithmetic.lt, "__le__": arithmetic.le, "__gt__": arithmetic.gt, "__ge__": arithmetic.ge,
     "__and__": arithmetic.logical_and, "__or__": arithmetic.logical_or, "__xor__": arithmetic.logical_xor,
     "__getitem__": index.getitem, "__setitem__": index.setitem,
 }

@@ -2,6 +2,8 @@
 
 So nothing more is needed for second derivatives, and none of the three is special: transposed convolution is the input gradient, called as a forward.
 """
+import numpy as np
+
 from ..autograd import Function, is_grad_enabled
 from ..kernels.conv.epilogue import Epilogue
 from ..kernels.conv.geometry import Geometry
@@ -152,8 +154,10 @@ def _check(name, x, w, bias, groups, in_axis):
             raise TypeError(f"{name}: {argument} must be a tensor, got {type(tensor).__name__}")
     if x.ndim != 4 or w.ndim != 4:
         raise ValueError(f"{name}: expected an input (N, C, H, W) and a weight of 4 dimensions, got shapes {x.shape} and {w.shape}")
-    if not isinstance(groups, int) or groups < 1:
+    if not isinstance(groups, (int, np.integer)) or groups < 1:
         raise ValueError(f"{name}: groups is {groups}; it must be a positive integer")
+    if 0 in w.shape:
+        raise ValueError(f"{name}: the weight of shape {w.shape} has no elements")
     C = x.shape[1]
     expected = w.shape[1] * groups if in_axis == 1 else w.shape[0]
     if C != expected:

@@ -49,7 +49,7 @@ def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="m
     _check_reduction("cross_entropy", reduction)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}; it must be between 0 and 1")
-    _check_scores("cross_entropy", input, weight)
+    _check_scores("cross_entropy", input, target, weight)
     if target.is_floating:
         return _cross_entropy_of_probabilities(input, target, weight, reduction, label_smoothing)
     x, target, restore = _batched("cross_entropy", input, target, ignore_index)
@@ -73,7 +73,7 @@ def _cross_entropy_of_probabilities(x, target, weight, reduction, label_smoothin
 def nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean"):
     """-input[target], for log-probabilities (N, C, *) and class numbers (N, *); options as for cross_entropy."""
     _check_reduction("nll_loss", reduction)
-    _check_scores("nll_loss", input, weight)
+    _check_scores("nll_loss", input, target, weight)
     x, target, restore = _batched("nll_loss", input, target, ignore_index)
     counted = target != ignore_index
     classes = where(counted, where(target < 0, x.shape[1], target), 0)  # a wrong one that was not refused shall not count from the end
@@ -110,9 +110,11 @@ def _check_reduction(name, reduction):
         raise ValueError(f"{name}: reduction is {reduction!r}; it can be 'mean', 'sum' or 'none'")
 
 
-def _check_scores(name, x, weight):
+def _check_scores(name, x, target, weight):
     if not isinstance(x, Tensor) or not x.is_floating or x.ndim == 0:
         raise TypeError(f"{name}: expected floating-point scores (N, C, *), got {f'{x.dtype} {x.shape}' if isinstance(x, Tensor) else type(x).__name__}")
+    if not isinstance(target, Tensor):
+        raise TypeError(f"{name}: the target must be a tensor, got {type(target).__name__}; tinycnn.tensor(...) makes one")
     C = x.shape[0 if x.ndim == 1 else 1]
     if weight is not None and (weight.shape != (C,) or weight.dtype != x.dtype):
         raise ValueError(f"{name}: weight is {weight.dtype} {weight.shape}; for scores {x.dtype} of {C} classes it must be {x.dtype} ({C},)")

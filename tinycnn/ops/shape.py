@@ -224,8 +224,8 @@ def split(x, split_size_or_sections, dim=0):
     """Pieces along `dim`: each of the given size (the last may be smaller), or of the sizes in a list."""
     dim = one_dim("split", dim, x.ndim)
     extent = x.shape[dim]
-    if isinstance(split_size_or_sections, int):
-        step = split_size_or_sections
+    if isinstance(split_size_or_sections, (int, np.integer)):
+        step = int(split_size_or_sections)
         if step < 1:
             raise ValueError(f"split: the size of a piece is {step}; it must be at least 1")
         sizes = [min(step, extent - start) for start in range(0, extent, step)] or [0]
