@@ -8,21 +8,21 @@ from ..elementwise.cuda import copy_
 from ..reduce.cuda import sum
 
 SOURCE = "activation/activation.cu"
-BLOCK = 256
+BLOCK, EACH = 256, 4  # threads of a block, elements of a thread
 
 
 def relu(x):
     """max(x, 0)"""
     x = ordered(x)
     y = empty_like(x)
-    launch(SOURCE, "relu", blocks(x.size, BLOCK), BLOCK, flat(x), flat(y), x.size, real=x.dtype)
+    launch(SOURCE, "relu", blocks(x.size, BLOCK * EACH), BLOCK, flat(x), flat(y), x.size, real=x.dtype)
     return y
 
 
 def relu_(x):
     """x = max(x, 0), in x's own memory. Returns x."""
     lying = ordered(x)
-    launch(SOURCE, "relu", blocks(x.size, BLOCK), BLOCK, flat(lying), flat(lying), x.size, real=x.dtype)
+    launch(SOURCE, "relu", blocks(x.size, BLOCK * EACH), BLOCK, flat(lying), flat(lying), x.size, real=x.dtype)
     if lying is not x:
         copy_(x, lying)
     return x
@@ -32,7 +32,7 @@ def relu_backward(dy, y):
     """dx: dy where y > 0 (or NaN, as in PyTorch), else 0, whatever dy is there."""
     y = ordered(y)
     dy, dx = in_order_of(y, dy), empty_like(y)
-    launch(SOURCE, "relu_backward", blocks(y.size, BLOCK), BLOCK, flat(dy), flat(y), flat(dx), y.size, real=y.dtype)
+    launch(SOURCE, "relu_backward", blocks(y.size, BLOCK * EACH), BLOCK, flat(dy), flat(y), flat(dx), y.size, real=y.dtype)
     return dx
 
 
