@@ -17,10 +17,10 @@ PAPER = ("“With the network depth increasing, accuracy gets saturated (which m
 
 
 def cells(plan):
-    layers, epochs, width, image_size, recipe = plan.choose(([20, 56], 2, 0.5, 14, "quick_resnet"), ([20, 32, 44, 56], 8, 0.5, 14, "quick_resnet"),
+    layers, epochs, width, image_size, recipe = plan.choose(([20, 56], 2, 0.5, 14, "quick_resnet"), ([20, 32, 44, 56], 5, 0.5, 14, "quick_resnet"),
                                                             ([20, 32, 44, 56], None, 1, None, "resnet_cifar"))
     return [{"kind": kind, "layers": depth, "seed": seed, "epochs": epochs, "width": width, "image_size": image_size, "recipe": recipe, "data": plan.data}
-            for seed in plan.seed_list(2, 2, 3) for kind in ("plain", "resnet") for depth in layers]
+            for seed in plan.seed_list(2, 3, 3) for kind in ("plain", "resnet") for depth in layers]
 
 
 def compute(cell, place):
