@@ -11,7 +11,7 @@ import pytest
 from tolerance import close
 
 import tinycnn
-from tinycnn import models, nn
+from tinycnn import models, names, nn
 from tinycnn.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from tinycnn.models import lenet
 
@@ -74,7 +74,7 @@ def models_on_torch():
     kernels = ModuleType("on_torch.kernels")
     kernels.__path__ = list(tinycnn.kernels.__path__)
     sys.modules.update({"on_torch": package, "on_torch.nn": layers, "on_torch.nn.init": torch.nn.init, "on_torch.nn.functional": torch.nn.functional,
-                        "on_torch.kernels": kernels})
+                        "on_torch.kernels": kernels, "on_torch.names": names})
     try:
         spec = importlib.util.spec_from_file_location("on_torch.models", models.__file__, submodule_search_locations=list(models.__path__))
         module = sys.modules["on_torch.models"] = importlib.util.module_from_spec(spec)
