@@ -3,9 +3,10 @@
     U[p, q, (r, s, c)] = sum over k of  dY[p, q, k] * W[k, c, r, s]
     dX[h, w, c]        = sum over p, q, r, s with h = p*stride + r*dilation - padding, w likewise, of  U[p, q, (r, s, c)]
 
-**Idea.** In implicit.py the channels of dx lie across the lanes of a vector, and 3 of 16 lanes work. Here all taps of all channels do: 7x7x3 are 147 columns of a matrix
-product, whose result U, for one row of dy at a time, stays in the second-level cache. Each result belongs to R rows of dx, and in each of them to S*C elements in a row:
-21 numbers are added at once. (This is im2col's col2im, as a part of the product, and in the order (r, s, c), which has long runs; in the order (c, r, s) it has none.)
+**Idea.** In implicit.py the channels of dx lie across the lanes of a vector, and 3 of 16 lanes work. Here all taps of all channels do: 7x7x3 are 147 columns of a
+matrix product, whose result U, for a hundred pixels of dy at a time, stays in the second-level cache. Each result belongs to R rows of dx, and in each of them to S*C
+elements in a row: 21 numbers are added at once. (This is im2col's col2im, as a part of the product, and in the order (r, s, c), which has long runs; in the order (c,
+r, s) it has none.)
 
 Why anybody wants to know how an image's pixels change the loss: saliency maps, adversarial examples, images that excite a neuron. Training does not.
 
@@ -32,7 +33,8 @@ from .sizes import sizes
 from .workspace import aligned, workspace
 
 FEW = 4  # channels
-BAND = 48  # rows of dx, about: with its share of dy's rows a part of the second-level cache
+BAND = 48  # rows of dx, about: they, and what of U there is at a time, are a part of the second-level cache
+PIXELS = 112  # of a row of dy, whose U there is at a time
 RATE, RUN = 150e9, 10e-9  # FLOP/s of one core; seconds to add a run
 
 
@@ -56,9 +58,9 @@ def shape(n, geometry, dtype):
 
 
 def scratch(n, geometry, dtype):
-    """Elements of a band and of a row of U."""
+    """Elements of a band and of what of U there is at a time."""
     columns, rows, width = shape(n, geometry, dtype)
-    return rows * width + n.Q * columns
+    return rows * width + min(n.Q, PIXELS) * columns
 
 
 def input_grad(dy, w, x_shape, geometry, more=None):
@@ -94,26 +96,28 @@ def _input_grad(dy, w, more, dx, n, stride, padding, dilation, columns, rows, wi
         clear(mine, 0, unfolded)
         first = max(0, (top + padding[0] - (n.R - 1) * dilation[0] + stride[0] - 1) // stride[0])
         for p in range(first, min(n.P, (below - 1 + padding[0]) // stride[0] + 1)):
-            _unfold(dy, (image * n.P + p) * n.Q * n.K, n, w, columns, mine, unfolded)
-            for q in range(n.Q):
-                for r in range(n.R):
-                    h = p * stride[0] + r * dilation[0] - padding[0]
-                    if top <= h < below:
-                        _add_run(mine, (h - top) * width + q * stride[1] * n.C, unfolded + q * columns + r * n.S * n.C, n.S * n.C)
+            for left in range(0, n.Q, PIXELS):
+                pixels = min(PIXELS, n.Q - left)
+                _unfold(dy, ((image * n.P + p) * n.Q + left) * n.K, pixels, n.K, w, columns, mine, unfolded)
+                for q in range(pixels):
+                    for r in range(n.R):
+                        h = p * stride[0] + r * dilation[0] - padding[0]
+                        if top <= h < below:
+                            _add_run(mine, (h - top) * width + (left + q) * stride[1] * n.C, unfolded + q * columns + r * n.S * n.C, n.S * n.C)
         for h in range(top, below):
             _finish(mine, (h - top) * width + padding[1] * n.C, more, dx, (image * n.H + h) * n.W * n.C, n.W * n.C)
 
 
 @jit
-def _unfold(dy, row, n, w, columns, mine, unfolded):
-    """U for a row of dy, (Q, columns): tiles of eight pixels and a panel."""
-    nothing, W, last = zero_tile(w, ROWS, VECTORS), panel_width(w), n.Q - 1
-    for q in range(0, n.Q, ROWS):
-        pixels, results = rows_of(nothing, q, last, n.K), rows_of(nothing, q, last, columns)
+def _unfold(dy, start, count, K, w, columns, mine, unfolded):
+    """U (count, columns) of pixels of dy that follow one another: tiles of eight of them and a panel."""
+    nothing, W, last = zero_tile(w, ROWS, VECTORS), panel_width(w), count - 1
+    for q in range(0, count, ROWS):
+        pixels, results = rows_of(nothing, q, last, K), rows_of(nothing, q, last, columns)
         for column in range(0, columns, W):
-            tile, at = nothing, column * n.K
-            for k in range(n.K):
-                tile = add_outer_at(tile, dy, pixels, row + k, w, at)
+            tile, at = nothing, column * K
+            for k in range(K):
+                tile = add_outer_at(tile, dy, pixels, start + k, w, at)
                 at += W
             store_tile_at(tile, mine, results, unfolded + column, W)
 

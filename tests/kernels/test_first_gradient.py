@@ -21,6 +21,7 @@ CASES = {
     "dilated down": ((1, 3, 99, 9), (4, 3, 5), (2, 1), (4, 2), (7, 1)),
     "long runs": ((1, 4, 9, 40), (3, 2, 19), (1, 2), (1, 9), (1, 1)),
     "one row, one column": ((3, 1, 1, 9), (2, 1, 4), (1, 2), (0, 1), (1, 1)),
+    "a wide row": ((1, 1, 4, 250), (3, 3, 3), (1, 1), (0, 1), (1, 1)),
     "one window": ((2, 3, 5, 4), (6, 5, 4), (1, 1), (0, 0), (1, 1)),
 }
 
@@ -37,8 +38,9 @@ def problem(case, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", CASES)
 def test_against_reference_on_one_thread_and_several(case, dtype):
-    """Kills: rows of dy that a band does not count or counts twice; runs that end in the wrong place; pixels without a window that are not zero; a pixel's columns in
-    another order than the filters'; writes behind scratch memory; what is to be added left out; bits that depend on the number of threads."""
+    """Kills: rows of dy that a band does not count or counts twice; pixels behind the first hundred of a row; runs that end in the wrong place; pixels without a
+    window that are not zero; a pixel's columns in another order than the filters'; writes behind scratch memory; what is to be added left out; bits that depend on
+    the number of threads."""
     dy, w, x_shape, more, geometry = problem(case, dtype)
     truth = reference.conv.input_grad(dy.astype(np.float64), w.astype(np.float64), x_shape, geometry)
     most, answers = runtime.get_num_threads(), []
