@@ -25,6 +25,7 @@ import numpy as np
 from ..memory import empty, flat, in_order_of, lies_channels_last, ordered, past_cache
 from ..runtime import contiguous
 from . import pixels, planes
+from .reference import follow_  # noqa: F401 - a few numbers for each channel
 
 
 def batch_forward(x, weight, bias, eps, relu=False, added=None):

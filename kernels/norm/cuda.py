@@ -14,9 +14,11 @@ def batch_forward(x, weight, bias, eps, relu=False, added=None):
     x, C = ordered(x), x.shape[1]
     if x.size == 0:
         return empty_like(x), *(array_module().zeros((C,), np.float64) for _ in range(2))
-    mean = _means("sums", x)
-    var = _means("squares", x, mean)
-    return _normalise(x, _coefficients(x.dtype, weight, bias, mean, var, eps), relu, added), mean, var
+    (teams_, sizes), (weight, bias) = _shares(x), map(_contiguous, (weight, bias))
+    partial, mean, var, numbers = empty((teams_.parts, 2, C), np.float64), empty((C,), np.float64), empty((C,), np.float64), empty((3, C), x.dtype)
+    launch(SOURCE, "sums", (teams_.blocks, teams_.parts), BLOCK, flat(x), partial, *sizes, teams_.part, teams_.size, real=x.dtype)
+    launch(SOURCE, "statistics", blocks(C, BLOCK), BLOCK, flat(x), partial, teams_.parts, weight, bias, eps, mean, var, numbers, *sizes, real=x.dtype)
+    return _normalise(x, numbers, relu, added), mean, var
 
 
 def batch_backward(dy, x, weight, mean, var, eps):
@@ -31,17 +33,22 @@ def batch_relu_backward(dy, x, y, weight, bias, mean, var, eps):
 
 def batch_inference(x, weight, bias, mean, var, eps, relu=False, added=None):
     """y = weight * (x - mean) / sqrt(var + eps) + bias [+ added], with the given mean and variance; rectified if relu."""
-    x = ordered(x)
-    return _normalise(x, _coefficients(x.dtype, weight, bias, mean, var, eps), relu, added)
+    x, C = ordered(x), x.shape[1]
+    if mean.dtype == var.dtype == x.dtype:
+        kernel, mean, var = "running_coefficients", contiguous(mean), contiguous(var)
+    else:
+        kernel, mean, var = "coefficients", _double(mean), _double(var)
+    numbers = empty((3, C), x.dtype)
+    launch(SOURCE, kernel, blocks(C, BLOCK), BLOCK, _contiguous(weight), _contiguous(bias), mean, var, eps, numbers, C, real=x.dtype)
+    return _normalise(x, numbers, relu, added)
 
 
-def _means(kernel, x, *others):
-    """(C,) float64: a sum of every channel over the number of its elements."""
-    teams_, sizes = _shares(x)
-    partial, mean = empty((teams_.parts, x.shape[1]), np.float64), empty((x.shape[1],), np.float64)
-    launch(SOURCE, kernel, (teams_.blocks, teams_.parts), BLOCK, flat(x), *others, partial, *sizes, teams_.part, teams_.size, real=x.dtype)
-    launch(SOURCE, "means", blocks(mean.size, BLOCK), BLOCK, partial, teams_.parts, mean, mean.size, sizes[0], real=x.dtype)
-    return mean
+def follow_(running_mean, running_var, batches, mean, var, M, momentum):
+    """Move running_mean and running_var (C,), unless None, towards a batch's mean and var; count it in batches (), unless that is None. See the reference."""
+    unbiased, fresh = M / max(1, M - 1), -1 if momentum is None else momentum
+    followers = [running_mean, running_var] if M else [None, None]
+    real = next((running.dtype for running in followers if running is not None), np.float32)
+    launch(SOURCE, "follow", 1, BLOCK, *followers, batches, mean, var, unbiased, fresh, mean.size, real=real)
 
 
 def _shares(x):
@@ -50,22 +57,18 @@ def _shares(x):
     return teams(C, before * after, after > 1), (before * after, C, after)
 
 
-def _coefficients(dtype, weight, bias, mean, var, eps):
-    """centre, scale and shift (C,) of y = (x - centre) * scale + shift."""
-    weight, bias = (values if values is None else contiguous(values) for values in (weight, bias))
-    numbers = [empty(mean.shape, dtype) for _ in range(3)]
-    launch(SOURCE, "coefficients", blocks(mean.size, BLOCK), BLOCK, weight, bias, _double(mean), _double(var), eps, *numbers, mean.size, real=dtype)
-    return numbers
+def _contiguous(values):
+    return values if values is None else contiguous(values)
 
 
 def _double(values):
     return contiguous(values) if values.dtype == np.float64 else cast(values, np.dtype(np.float64))
 
 
-def _normalise(x, coefficients, relu, added):
+def _normalise(x, numbers, relu, added):
     y = empty_like(x)
     _, C, after = around(x, 1)
-    launch(SOURCE, "normalise", blocks(x.size, BLOCK), BLOCK, flat(x), _flat(x, added), *coefficients, relu, flat(y), x.size, C, after, real=x.dtype)
+    launch(SOURCE, "normalise", blocks(x.size, BLOCK), BLOCK, flat(x), _flat(x, added), numbers, relu, flat(y), x.size, C, after, real=x.dtype)
     return y
 
 
@@ -77,15 +80,13 @@ def _flat(x, other):
 def _backward(dy, x, y, weight, bias, mean, var, eps, relu):
     x, C = ordered(x), x.shape[1]
     dx, passed = empty_like(x), None if y is None else empty_like(x)
-    dweight, dbias, common, along = (array_module().zeros((C,), x.dtype) for _ in range(4))
     if x.size == 0:
-        return dx, dweight, dbias, passed
-    mean, var, (teams_, sizes) = _double(mean), _double(var), _shares(x)
-    arrays, coefficients = (_flat(x, dy), flat(x), _flat(x, y)), _coefficients(x.dtype, weight, bias, mean, var, eps)
+        return dx, *(array_module().zeros((C,), x.dtype) for _ in range(2)), passed
+    dweight, dbias, numbers = empty((C,), x.dtype), empty((C,), x.dtype), empty((5, C), x.dtype)
+    (teams_, sizes), arrays = _shares(x), (_flat(x, dy), flat(x), _flat(x, y))
+    channels = _contiguous(weight), _contiguous(bias), _double(mean), _double(var), eps
     partial = empty((teams_.parts, 2, C), np.float64)
-    launch(SOURCE, "gradient_sums", (teams_.blocks, teams_.parts), BLOCK, *arrays, *coefficients, relu, partial, *sizes, teams_.part, teams_.size, real=x.dtype)
-    launch(SOURCE, "parameter_gradients", blocks(C, BLOCK), BLOCK, partial, teams_.parts, mean, var, eps, coefficients[0], dweight, dbias, common, along, C, sizes[0],
-           real=x.dtype)
-    launch(SOURCE, "project", blocks(x.size, BLOCK), BLOCK, *arrays, *coefficients, common, along, relu, flat(dx), passed if passed is None else flat(passed), x.size,
-           *sizes[1:], real=x.dtype)
+    launch(SOURCE, "gradient_sums", (teams_.blocks, teams_.parts), BLOCK, *arrays, *channels, relu, partial, *sizes, teams_.part, teams_.size, real=x.dtype)
+    launch(SOURCE, "parameter_gradients", blocks(C, BLOCK), BLOCK, partial, teams_.parts, *channels, dweight, dbias, numbers, *sizes[:2], real=x.dtype)
+    launch(SOURCE, "project", blocks(x.size, BLOCK), BLOCK, *arrays, numbers, relu, flat(dx), _flat(x, passed), x.size, *sizes[1:], real=x.dtype)
     return dx, dweight, dbias, passed

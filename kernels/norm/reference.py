@@ -11,7 +11,7 @@ mean and var depend on x as well, so the gradient has three terms: dy itself, mi
 A rectifier often follows, and in residual networks a sum before it: y = relu(weight * z + bias + add). Then dy counts only where y > 0, and that much of it is the
 gradient of `add` as well.
 
-The variance is biased (divided by M): it normalises. The running variance that inference uses is the unbiased one, M / (M-1) of it, and is the caller's.
+The variance is biased (divided by M): it normalises. The running variance that inference uses follows the unbiased one, M / (M-1) of it.
 Both are float64 whatever x is: rounded to float32, a mean 1000 times the deviation would be off by 3e-5 of the deviation.
 In two passes, mean first: E[x^2] - E[x]^2 would lose every digit of float32 when the mean is 1000 times the deviation. x is (N, C) or (N, C, any...).
 """
@@ -55,6 +55,22 @@ def batch_inference(x, weight, bias, mean, var, eps, relu=False, added=None):
     if added is not None:
         z = z + added
     return (np.maximum(z, 0) if relu else z).astype(x.dtype)
+
+
+def follow_(running_mean, running_var, batches, mean, var, M, momentum):
+    """Move running_mean and running_var (C,), unless None, towards mean and var, float64 (C,), of a batch with M values in a channel:
+
+        running = (1 - momentum) * running + momentum * the batch's         the variance unbiased
+
+    batches, an int64 () or None, counts: it is raised by 1, and with momentum None 1 / batches takes its place, which makes plain averages of all batches.
+    """
+    if batches is not None:
+        batches += 1
+    if momentum is None:
+        momentum = 1 / batches.item()
+    for running, seen in ((running_mean, mean), (running_var, var * (M / max(1, M - 1)))):
+        if running is not None and M:  # an empty batch says nothing
+            running[...] = (1 - momentum) * running + momentum * seen.astype(running.dtype)
 
 
 def _channel_sums(a):

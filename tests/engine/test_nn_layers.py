@@ -10,6 +10,7 @@ import tinycnn
 from tinycnn import nn
 from tinycnn.checker.cases import layers
 from tinycnn.nn import functional as F
+from tinycnn.tools.trace import record
 
 # what each layer of the checker's table must compute
 OPERATIONS = {
@@ -381,8 +382,8 @@ def operations(y):
 
 
 @pytest.mark.parametrize("case", PAIRS)
-def test_pairs_in_a_row_are_one_operation_in_training(case):
-    """With the results of two. Kills: another result; a rectifier left out, or done in evaluation, where layers must stay what they are."""
+def test_pairs_in_a_row_are_one_operation(case, monkeypatch):
+    """With the results of two. Kills: another result; a rectifier left out; in evaluation the batch's statistics; a pair where a trace must see each layer."""
     tinycnn.manual_seed(0)
     net = PAIRS[case]()
     x = tinycnn.randn(2, 3, 9, 8)
@@ -397,7 +398,28 @@ def test_pairs_in_a_row_are_one_operation_in_training(case):
     np.testing.assert_array_equal(y, expected)
     for one, other in zip(gradients, others):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
-    assert "ReLU" in operations(net.eval()(x))
+    calls = [call.function.__name__ for call in record(net.eval(), x).calls]
+    assert calls.count("ReLU") == sum(isinstance(layer, nn.ReLU) for layer in net) and not any("ReLU" in name and name != "ReLU" for name in calls)
+    with tinycnn.no_grad():
+        expected = x
+        for layer in net:
+            expected = layer(expected)
+        monkeypatch.setattr(nn.ReLU, "forward", None)
+        np.testing.assert_array_equal(net(x).numpy(), expected.numpy())
+
+
+def test_a_residual_in_evaluation():
+    """Where no gradient is wanted one operation, else two, with one result. Kills: the residual rectified before it is added, or forgotten; no gradient."""
+    norm, x, add = nn.BatchNorm2d(3), tinycnn.randn(2, 3, 5, 4), tinycnn.randn(2, 3, 5, 4).requires_grad_()
+    norm(x)
+    norm.eval()
+    expected = (norm(x) + add).relu()
+    with tinycnn.no_grad():
+        np.testing.assert_array_equal(norm.forward_relu(x, add).numpy(), expected.detach().numpy())
+    y = norm.forward_relu(x, add)
+    np.testing.assert_array_equal(y.detach().numpy(), expected.detach().numpy())
+    y.sum().backward()
+    np.testing.assert_array_equal(add.grad.numpy(), y.detach().numpy() > 0)
 
 
 def test_pairs_part_where_somebody_listens():

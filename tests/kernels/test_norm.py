@@ -124,6 +124,40 @@ def test_float32_sums_do_not_drift():
     close(var, x.var(dtype=np.float64).reshape(1), dtype=np.float32)
 
 
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
+def test_a_channel_that_begins_far_away(implementation):
+    """Its first element is all the deviation there is. Kills: sums of distances to the first element that are not kept in double."""
+    x = np.full((1, 2, 20, 20), 3, np.float32)
+    x[0, :, 0, 0] = 1e4, -1e4
+    _, mean, var = kernels_of(implementation).norm.batch_forward(x, None, None, 1e-5)
+    close(mean, x.mean((0, 2, 3), dtype=np.float64), dtype=np.float32)
+    close(var, x.var((0, 2, 3), dtype=np.float64), dtype=np.float32)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
+@pytest.mark.parametrize("C", [1, 700])
+def test_running_statistics(C, implementation, dtype):
+    """By momentum and as plain averages, each of the three present or not, of many channels (the counter is read by all and raised once) and of an empty batch.
+    Kills: a biased variance; the old and the new exchanged; an average that counts from 0; channels beyond a block."""
+    follow_, rng, M = kernels_of(implementation).norm.follow_, np.random.default_rng(0), 6
+    mean, var = rng.standard_normal(C), rng.uniform(1, 2, C)
+    running_mean, running_var, batches = rng.standard_normal(C).astype(dtype), rng.uniform(1, 2, C).astype(dtype), np.array(3)
+    for momentum, fresh in ((0.3, 0.3), (None, 1 / 5), (0, 0), (1.0, 1)):
+        expected = [(1 - fresh) * running + fresh * seen for running, seen in ((running_mean, mean), (running_var, var * M / (M - 1)))]
+        follow_(running_mean, running_var, batches, mean, var, M, momentum)
+        close(running_mean, expected[0], dtype=dtype)
+        close(running_var, expected[1], dtype=dtype)
+    assert batches == 7 and running_mean.dtype == dtype
+    before = running_mean.copy()
+    follow_(running_mean, running_var, batches, mean, var, 0, None)
+    np.testing.assert_array_equal(running_mean, before)
+    follow_(None, None, batches, mean, var, M, 0.5)
+    assert batches == 9
+    follow_(None, running_var, None, mean, var, M, 1.0)
+    close(running_var, var * M / (M - 1), dtype=dtype)
+
+
 def in_order(array, order):
     """The same numbers, contiguous or channels-last."""
     return np.ascontiguousarray(array) if order == "contiguous" else from_nhwc(nhwc(array))

@@ -27,6 +27,7 @@ from ..tensor import Tensor
 class _Recording(threading.local):
     on = True
     branches = None  # who is told which way operations went, if anybody wants to know (branches.py)
+    apart = False  # whether layers run one by one, since somebody notes what each does (tools/trace.py)
 
     def __init__(self):
         self.modules = []  # that are being called, outermost first

@@ -28,7 +28,7 @@ def activation(name):
 
 
 def then_relu(layer, relu, x, add=None):
-    """relu(layer(x) + add); add may be None, and else `layer` a normalisation. In training as one operation where that can be (tinycnn/nn/activation.py: `together`)."""
+    """relu(layer(x) + add); add may be None, and else `layer` a normalisation. As one operation where that can be (tinycnn/nn/activation.py: `together`)."""
     if hasattr(layer, "takes_over") and layer.takes_over(relu):  # PyTorch's layers, on which our networks run too, do not
         return layer.forward_relu(x) if add is None else layer.forward_relu(x, add)
     y = layer(x)

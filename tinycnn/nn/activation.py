@@ -1,5 +1,5 @@
 """Nonlinearities."""
-from ..autograd import is_grad_enabled
+from ..autograd.function import recording
 from . import functional as F
 from .module import Module
 
@@ -19,12 +19,11 @@ class ReLU(Module):
 
 
 def together(layer, relu):
-    """Whether relu(layer(x)) may be computed as one operation, layer.forward_relu(x): in training, and unless somebody listens to either of the two, or has given it
-    another forward.
+    """Whether relu(layer(x)) may be computed as one operation, layer.forward_relu(x).
 
-    In evaluation they stay two: there `tinycnn.fuse` sees each layer, and batch normalisation belongs to the convolution before it.
+    Not where somebody listens to either of the two, has given it another forward, or notes what each layer does (tools/trace.py, for `tinycnn.fuse`).
     """
-    return (type(relu) is ReLU and layer.training and is_grad_enabled()
+    return (type(relu) is ReLU and not recording.apart
             and not any(one._forward_pre_hooks or one._forward_hooks or one._backward_hooks or "forward" in vars(one) for one in (layer, relu)))
 
 

@@ -47,26 +47,22 @@ class BatchNorm(Module):
             init.zeros_(self.bias)
 
     def forward(self, x):
-        return F.batch_norm(x, *self._arguments(x))
+        return F.batch_norm(x, **self._arguments(x))
 
     def forward_relu(self, x, add=None):
         """relu(self(x) + add) as one operation (tinycnn.ops.norm.batch_norm_relu)."""
-        return batch_norm_relu(x, *self._arguments(x), add)
+        return batch_norm_relu(x, **self._arguments(x), add=add)
 
     def takes_over(self, following):
         """Whether forward_relu does the work of the layer `following`, too."""
         return type(self) in (BatchNorm1d, BatchNorm2d) and together(self, following)
 
     def _arguments(self, x):
-        """What batch_norm takes beside x; counts the batch."""
+        """What batch_norm takes beside x."""
         if x.ndim not in self.dims:
             raise ValueError(f"{type(self).__name__}: expected an input {self.expected}, got shape {x.shape}")
-        momentum = self.momentum or 0.0
-        if self.training and self.track_running_stats:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                momentum = 1 / self.num_batches_tracked.item()
-        return self.running_mean, self.running_var, self.weight, self.bias, self.training or self.running_mean is None, momentum, self.eps
+        return {"running_mean": self.running_mean, "running_var": self.running_var, "weight": self.weight, "bias": self.bias,
+                "training": self.training or self.running_mean is None, "momentum": self.momentum, "eps": self.eps, "batches": self.num_batches_tracked}
 
     def extra_repr(self):
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "

@@ -9,7 +9,7 @@ A fused kernel computes the three in two passes; while the backward itself is re
 In most networks a rectifier follows, in residual ones after an addition: y = relu(weight * xhat + bias + add). BatchNormReLU does all of it in the passes that the
 normalisation makes anyway. (Ours: PyTorch has no such function.)
 """
-from ..autograd import Function, is_grad_enabled, no_grad
+from ..autograd import Function, is_grad_enabled
 from ..tensor import Tensor
 from .activation import ReLUGrad, relu
 from .common import floating
@@ -90,6 +90,15 @@ class BatchNormInference(Function):
                 None, None, None)
 
 
+class BatchNormReLUInference(Function):
+    """y = relu(that + add), add may be None. For inference alone: it has no backward."""
+
+    branch = staticmethod(BatchNormReLU.branch)
+
+    def forward(ctx, x, weight, bias, add, mean, var, eps):
+        return ctx.kernels.norm.batch_inference(x.array, array(weight), array(bias), mean.array, var.array, eps, True, array(add))
+
+
 def array(tensor):
     return None if tensor is None else tensor.array
 
@@ -103,49 +112,56 @@ def per_channel(values, x):
     return values.reshape(-1, *(1,) * (x.ndim - 2))
 
 
-def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, *, batches=None):
     """(x - mean) / sqrt(var + eps) * weight + bias, per channel of x (N, C, *).
 
     training: with the mean and the biased variance of this batch, and running_mean and running_var (unless None) move by `momentum` towards its mean and its
-    unbiased variance. Otherwise with running_mean and running_var.
+    unbiased variance; `batches`, an integer tensor or None, is raised by 1, and momentum=None stands for 1 / batches: the plain average of all batches. (PyTorch's
+    layer does that part itself.) Otherwise with running_mean and running_var.
     """
     x = _checked(x, running_mean, running_var, weight, bias)
     if not training:
-        return _inference(x, running_mean, running_var, weight, bias, eps)
+        _check_given(running_mean, running_var)
+        return BatchNormInference.apply(x, weight, bias, running_mean, running_var, eps)
     _check_variance(x)
     y, mean, var = BatchNorm.apply(x, weight, bias, eps)
-    _follow(running_mean, running_var, mean, var, x, momentum)
+    _follow(running_mean, running_var, batches, mean, var, x, momentum)
     return y
 
 
-def batch_norm_relu(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, add=None):
-    """relu(batch_norm(x, ...) + add), `add` being a tensor of x's shape or None; in training in the time of batch_norm alone."""
+def batch_norm_relu(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, add=None, *, batches=None):
+    """relu(batch_norm(x, ...) + add), `add` being a tensor of x's shape or None; in training, and where no gradient is wanted, in the time of batch_norm alone."""
     x = _checked(x, running_mean, running_var, weight, bias)
     if add is not None and (add.shape != x.shape or add.dtype != x.dtype):
         raise ValueError(f"batch_norm_relu: the input is {x.shape} {x.dtype}, what is added {add.shape} {add.dtype}; they must agree")
     if not training:
-        y = _inference(x, running_mean, running_var, weight, bias, eps)
+        _check_given(running_mean, running_var)
+        if not is_grad_enabled():
+            return BatchNormReLUInference.apply(x, weight, bias, add, running_mean, running_var, eps)
+        y = BatchNormInference.apply(x, weight, bias, running_mean, running_var, eps)
         return relu(y if add is None else y + add)
     _check_variance(x)
     y, mean, var = BatchNormReLU.apply(x, weight, bias, add, eps)
-    _follow(running_mean, running_var, mean, var, x, momentum)
+    _follow(running_mean, running_var, batches, mean, var, x, momentum)
     return y
 
 
-def _inference(x, running_mean, running_var, weight, bias, eps):
+def _check_given(running_mean, running_var):
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: without training=True, running_mean and running_var are needed")
-    return BatchNormInference.apply(x, weight, bias, running_mean, running_var, eps)
 
 
-def _follow(running_mean, running_var, mean, var, x, momentum):
-    """Move the running statistics towards those of this batch, the variance unbiased."""
-    count = _values_per_channel(x)
-    if count:
-        with no_grad():
-            for running, seen in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
-                if running is not None:
-                    running.mul_(1 - momentum).add_(seen.to(running.dtype), alpha=momentum)
+def _follow(running_mean, running_var, batches, mean, var, x, momentum):
+    """Move the running statistics towards those of this batch, the variance unbiased, and count it."""
+    followers = [tensor for tensor in (running_mean, running_var, batches) if tensor is not None]
+    if momentum is None and batches is None and followers:
+        raise ValueError("batch_norm: with momentum=None, which averages all batches, a counter `batches` is needed")
+    for tensor in followers:
+        if tensor.device is not x.device:
+            raise ValueError(f"batch_norm: the input is on {x.device}, the running statistics on {tensor.device}; move them with .to(device)")
+        tensor.version[0] += 1
+    if followers:
+        x.device.kernels.norm.follow_(array(running_mean), array(running_var), array(batches), mean.array, var.array, _values_per_channel(x), momentum)
 
 
 def _values_per_channel(x):

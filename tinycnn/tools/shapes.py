@@ -196,6 +196,6 @@ def concatenated(table, arrays, axis):
 RULES = {
     "conv.forward": conv_forward, "conv.input_grad": conv_input_grad, "matmul.linear": linear,
     "pool.max_forward": max_pooled, "pool.avg_forward": avg_pooled, "pool.adaptive_avg_forward": adaptive, "pool.adaptive_max_forward": adaptive_max,
-    "norm.batch_inference": same, "lrn.forward": lrn_forward, "activation.relu": same, "activation.relu_": in_place,
+    "norm.batch_inference": same, "norm.follow_": in_place, "lrn.forward": lrn_forward, "activation.relu": same, "activation.relu_": in_place,
     "elementwise.add": added, "elementwise.concatenate": concatenated, "elementwise.copy_": in_place, "softmax.softmax": same, "softmax.log_softmax": same,
 }

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..autograd import Function, no_grad
+from ..autograd.function import recording
 from ..nn.module import Module
 from ..tensor import Tensor
 from .shapes import only_shapes, owner
@@ -123,7 +124,7 @@ class Recorder:
     def listening(self):
         """Within this block, and in this thread, this recorder hears of everything."""
         thread = threading.get_ident()
-        apply, call = Function.__dict__["apply"], Module.__call__
+        apply, call, apart = Function.__dict__["apply"], Module.__call__, recording.apart
         looks = {name: getattr(Tensor, name) for name in LOOKS}
 
         def apply_and_note(cls, *arguments):
@@ -146,13 +147,13 @@ class Recorder:
             return noted
 
         with _one_at_a_time:
-            Function.apply, Module.__call__ = classmethod(apply_and_note), call_and_note
+            Function.apply, Module.__call__, recording.apart = classmethod(apply_and_note), call_and_note, True
             for name, look in looks.items():
                 setattr(Tensor, name, look_and_note(look))
             try:
                 yield
             finally:
-                Function.apply, Module.__call__ = apply, call
+                Function.apply, Module.__call__, recording.apart = apply, call, apart
                 for name, look in looks.items():
                     setattr(Tensor, name, look)
 
