@@ -5,11 +5,13 @@ How the work is cut is a function of the shape: neither the device nor what else
 """
 import math
 import os
+from functools import lru_cache
 
 import numpy as np
 
 from ..cuda import array_module, blocks, empty, launch, layout, strided
 from ..cuda.backend import is_simulated
+from ..cuda.layout import Lying
 from ..cuda.roofline import BANDWIDTH, EFFICIENCY, MULTIPROCESSORS, PEAK, rounds
 
 SOURCE = "matmul/matmul.cu"
@@ -49,7 +51,7 @@ def multiply(a, b, c, bias=None):
     side = SIDES[tile if c.dtype == np.float32 else "small"]
     partial = c if parts == 1 else empty((parts, *c.shape), c.dtype)
     result = partial if parts == 1 else partial[0]
-    along = layout(batch, *(x[..., 0, 0] if x.size else None for x in (result, a, b)), None if bias is None else bias[..., 0])
+    along = layout(batch, *(_first(x, 2) if x.size else None for x in (result, a, b)), None if bias is None else _first(bias, 1))
     launch(SOURCE, f"multiply_{tile}", (math.prod(batch) * blocks(M, side) * blocks(N, side), parts), THREADS, along, *_matrix(a), *_matrix(b),
            strided(partial), *_steps(result), bias if parts == 1 else None, M, N, K, blocks(K, parts * 4) * 4, c.size, real=c.dtype)
     if parts > 1:
@@ -58,6 +60,7 @@ def multiply(a, b, c, bias=None):
     return c
 
 
+@lru_cache(maxsize=4096)
 def cut(M, N, K, matrices, dtype):
     """(kind of tile, parts of the sum over K): large tiles where they make blocks enough and are well filled, else small ones, and of a long sum as many parts as take
     the least time: all tiles of a part, each in its round of multiprocessors, and the partial sums written and read."""
@@ -84,6 +87,11 @@ def _cublas(a, b, c, bias):
     if bias is not None:
         add_(c, bias[..., None, :])
     return c
+
+
+def _first(x, axes):
+    """How the first elements along the last `axes` axes lie: x[..., 0, 0] for two."""
+    return Lying(x.shape[:-axes], x.strides[:-axes], x.itemsize)
 
 
 def _matrix(x):
