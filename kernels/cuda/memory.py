@@ -1,4 +1,5 @@
 """Memory for the results of kernels. The array module allocates and copies; all arithmetic is in kernels."""
+from functools import lru_cache
 from math import prod
 
 from .backend import array_module
@@ -33,12 +34,25 @@ def contiguous(x):
 
 def is_channels_last(x):
     """Whether x (N, C, H, W) lies channels-last (see kernels/layout.py). Also true of an array that is in both orders."""
-    return x.ndim == 4 and x.transpose(0, 2, 3, 1).flags.c_contiguous
+    return x.ndim == 4 and _in_order(x.shape, x.strides, x.itemsize, (0, 2, 3, 1))
 
 
 def lies_channels_last(x):
     """Whether x lies channels-last and not contiguously."""
-    return not x.flags.c_contiguous and is_channels_last(x)
+    return is_channels_last(x) and not _in_order(x.shape, x.strides, x.itemsize, (0, 1, 2, 3))
+
+
+@lru_cache(maxsize=4096)
+def _in_order(shape, strides, itemsize, axes):
+    """Whether elements lie one after another when the axes are gone through in this order, the last the fastest. (As x.transpose(axes).flags.c_contiguous says.)"""
+    if 0 in shape:
+        return True
+    expected = itemsize
+    for axis in reversed(axes):
+        if shape[axis] != 1 and strides[axis] != expected:
+            return False
+        expected *= shape[axis]
+    return True
 
 
 def ordered(x):
@@ -47,15 +61,15 @@ def ordered(x):
 
 
 def flat(x):
-    """The elements of x, which lies in one of the two orders, as they lie: a view of one dimension."""
-    return x.transpose(0, 2, 3, 1).reshape(-1) if lies_channels_last(x) else x.reshape(-1)
+    """The elements of x, which lies in one of the two orders, as they lie: x itself, or a view that is contiguous."""
+    return x.transpose(0, 2, 3, 1) if lies_channels_last(x) else x
 
 
 def in_order_of(x, dy):
     """dy lying as x does, which lies in one of the two orders; dy itself if it does."""
     if not lies_channels_last(x):
         return contiguous(dy)
-    return contiguous(dy.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    return dy if is_channels_last(dy) else dy.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
 
 
 def around(x, axis):

@@ -32,5 +32,5 @@ def _step(kernel, param, grad, state, *numbers):
     arrays = [x if x is None else flat(x) for x in lying]
     launch(SOURCE, kernel, blocks(param.size, BLOCK), BLOCK, arrays[0], flat(in_order_of(lying[0], grad)), *arrays[1:], *numbers, param.size, real=param.dtype)
     for array, updated in zip(changed, lying):
-        if updated is not None and (updated.data.ptr, updated.strides) != (array.data.ptr, array.strides):
+        if updated is not array:
             copy_(array, updated)
