@@ -133,7 +133,7 @@ def test_our_convolutions(setting):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_our_layers_have_other_inputs_each_time(training, monkeypatch):
-    """As the rivals have. Kills: our layers measured on what is in the cache; gradients of the layer before."""
+    """As the rivals have. Kills: our layers measured on what is in the cache; gradients of the layer before; a plan made within what is timed, since each copy has its own."""
     import tinycnn
     from tinycnn import nn
     from tinycnn.bench.graph import trace
@@ -142,11 +142,14 @@ def test_our_layers_have_other_inputs_each_time(training, monkeypatch):
     model, (x, dy) = nn.Sequential(nn.ReLU()), np.random.default_rng(0).standard_normal((2, 1, 2, 3, 4)).astype(np.float32)
     seen, tensor = [], tinycnn.from_numpy
     monkeypatch.setattr(tinycnn, "from_numpy", lambda array: seen.append(array) or tensor(array))
+    fused, fuse = [], tinycnn.fuse
+    monkeypatch.setattr(tinycnn, "fuse", lambda model: fused.append(fuse(model)) or fused[-1])
     run = ours.layer(model, None, x, dy) if training else ours.inference(model, trace(model.eval(), x.shape), x)
     assert len(seen) == 4  # twice both of 96 bytes, or four times one
     for _ in range(5):
         result = ours.array(run()[0] if training else run())
         np.testing.assert_array_equal(result, np.where(x > 0, dy, 0) if training else np.maximum(x, 0))
+    assert [len(network.plans) for network in fused] == ([] if training else [1])
 
 
 def test_tf32_only_where_it_is_asked_for():
