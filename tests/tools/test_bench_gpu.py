@@ -133,7 +133,8 @@ def test_our_convolutions(setting):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_our_layers_have_other_inputs_each_time(training, monkeypatch):
-    """As the rivals have. Kills: our layers measured on what is in the cache; gradients of the layer before; a plan made within what is timed, since each copy has its own."""
+    """As the rivals have. Kills: our layers measured on what is in the cache; gradients of the layer before; a plan for each
+    copy, made within what is timed."""
     import tinycnn
     from tinycnn import nn
     from tinycnn.bench.graph import trace
