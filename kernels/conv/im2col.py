@@ -22,6 +22,7 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from ..matmul.block import gemm_block, pack_columns, pack_rows
+from ..matmul.cpu import Memory
 from ..runtime import contiguous, jit
 from ..unfold.tile import fold_tile, unfold_tile
 from .epilogue import NOTHING, Epilogue, finish
@@ -83,7 +84,8 @@ def weight_grad(dy, x, w_shape, geometry):
 def compute(form, x, w, y, bias, n, geometry, tile):
     """Fill in whichever of x, w, y is the unknown."""
     with workspace(tile.scratch, x.dtype) as (scratch, _):
-        _compute(FORMS.index(form), tile.tasks, x.reshape(-1), w.reshape(-1), y.reshape(-1), bias, n, *geometry[:3], tile, scratch)
+        x, w, y = (np.asarray(Memory(array, array.size)) for array in (x, w, y))  # writeable, which in another form each of them has to be
+        _compute(FORMS.index(form), tile.tasks, x, w, y, bias, n, *geometry[:3], tile, scratch)
 
 
 @jit(parallel=True)

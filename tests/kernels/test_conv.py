@@ -147,6 +147,16 @@ def test_nothing_is_written_outside_its_memory(case, dtype, algorithm):
         all_three(cpu, x, w, bias, dy, geometry, algorithm=algorithm)
 
 
+def test_inputs_that_must_not_be_written_to():
+    """As NumPy makes them of a mapped file, or by broadcasting. Kills: one kernel for all three forms, which for them does not compile."""
+    x, w, bias, dy, geometry = draw("plain")
+    expected = all_three(cpu, x, w, bias, dy, geometry, algorithm="im2col")
+    for array in (x, w, bias, dy):
+        array.flags.writeable = False
+    for actual, right in zip(all_three(cpu, x, w, bias, dy, geometry, algorithm="im2col"), expected):
+        np.testing.assert_array_equal(actual, right)
+
+
 @pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "depthwise"])
 def test_inputs_of_any_layout(algorithm):
     """Channels-last, reversed, every other element, Fortran order, and weights turned round. Kills: strides taken for those of a C-contiguous array."""
