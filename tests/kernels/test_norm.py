@@ -125,6 +125,16 @@ def test_float32_sums_do_not_drift():
 
 
 @pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
+def test_a_mean_a_million_times_the_deviation(implementation):
+    """In float64. Kills: E[x^2] - E[x]^2, in double as well: it has four digits left here."""
+    noise = np.random.default_rng(0).standard_normal((4, 2, 10, 10))
+    _, mean, var = kernels_of(implementation).norm.batch_forward(noise + 1e6, None, None, 1e-5)
+    exact = (noise + 1e6) - 1e6  # as much of it as there is in the sums
+    close(mean, exact.mean((0, 2, 3)) + 1e6)
+    close(var, exact.var((0, 2, 3)), 400)
+
+
+@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, CUDA])
 def test_a_channel_that_begins_far_away(implementation):
     """Its first element is all the deviation there is. Kills: sums of distances to the first element that are not kept in double."""
     x = np.full((1, 2, 20, 20), 3, np.float32)
