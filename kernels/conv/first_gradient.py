@@ -15,7 +15,8 @@ edges are computed for both bands. So each element of dx is summed by one thread
 
 **Napkin.** 2*N*K*P*Q*C*R*S FLOPs, 7x7/2 on 224x224, batch 16: 3.8 GFLOP, with empty columns 4.1, 12 ms at 350 GFLOP/s (two cores, Sapphire Rapids). Scattering: 1.4
 million runs of 21 elements, two loads, an addition and a store for each vector, about 10 ns a run, 7 ms on two cores. dx is 9.6 MB. Measured there: 23 ms (96 as in
-im2col.py, 114 as in implicit.py); AlexNet's 11x11/4 19 ms (31 before), VGG's 3x3 34 ms (37), where runs of 9 elements are short and many.
+im2col.py, 114 as in implicit.py); AlexNet's 11x11/4 18 ms (31 before). VGG's 3x3 is no faster, 36 ms: runs of 9 elements are short and many. To measure:
+tinycnn bench conv resnet50 --layer conv1 --pass input_grad
 """
 import numpy as np
 from numba import get_thread_id, prange
