@@ -115,9 +115,9 @@ def test_many_weights_are_shared_out_however_few_the_products(dtype, monkeypatch
     """One image through a linear layer is less than SMALL products. Kills: BLAS's one thread for it, or our kernel for what lies otherwise, is too little, or has many
     rows; no rows, a row of a larger array, or w of which every other row is used, taken for what they are not."""
     monkeypatch.setattr(cpu, "WEIGHTS", 37 * 19)
-    taken = []
-    for kernel in ("_multiply_few_rows", "_multiply"):
-        monkeypatch.setattr(cpu, kernel, lambda *arguments, kernel=kernel, compute=getattr(cpu, kernel): taken.append(kernel) or compute(*arguments))
+    taken, kernels = [], (cpu._multiply_few_rows, cpu._multiply)
+    for kernel in kernels:
+        monkeypatch.setattr(cpu, kernel.__name__, lambda *arguments, kernel=kernel: taken.append(kernel) or kernel(*arguments))
     x, w = draw((6, 37), dtype), draw((19, 37), dtype, 1)
     for case, (a, b, shared) in {"one row": (x[:1], w.T, True), "three rows": (x[:3], w.T, True), "no rows": (x[:0], w.T, True), "every other row": (x[:4:2], w.T, True),
                                  "every other output": (x[:1], np.repeat(w, 2, 0)[::2].T, True), "five rows": (x[:5], w.T, False), "too little": (x[:1], w[1:].T, False),
@@ -125,7 +125,7 @@ def test_many_weights_are_shared_out_however_few_the_products(dtype, monkeypatch
                                  "every other input": (np.repeat(x[:1], 2, 1)[:, ::2], w.T, False)}.items():
         taken.clear()
         close(cpu.matmul(a, b), reference.matmul(a, b), 37)
-        assert taken == shared * ["_multiply_few_rows"], case
+        assert taken == shared * [kernels[0]], case
 
 
 def test_one_thread_and_two_give_the_same_bits(always_tiled):
