@@ -70,23 +70,24 @@ def batch_inference(x, weight, bias, mean, var, eps, relu=False, added=None):
 
 def _backward(dy, x, y, weight, bias, mean, var, eps, relu):
     x, C, M = ordered(x), x.shape[1], max(1, x.size // x.shape[1])
-    dy, mean, inverse_std = in_order_of(x, dy), mean.astype(np.float64), 1 / np.sqrt(var + eps)
+    mean, inverse_std = mean.astype(np.float64), 1 / np.sqrt(var + eps)
     dx, passed = empty(x.shape, x.dtype, x), None if y is None else empty(x.shape, x.dtype, x)
     y, written = (np.empty(0, x.dtype),) * 2 if y is None else (flat(in_order_of(x, y)), flat(passed))
     if x.size == 0:
         return dx, np.zeros(C, x.dtype), np.zeros(C, x.dtype), passed
     centre, scale, shift = coefficients(x.dtype, per_channel(weight, 1, C), per_channel(bias, 0, C), mean, var, eps)
     if in_pixels(x):
-        dbias, product = pixels.gradient_sums(flat(dy), flat(x), y, centre, scale, shift, relu, past_cache(written), written)
+        dy = pixels.pieces(dy, x)
+        dbias, product = pixels.gradient_sums(dy, flat(x), y, centre, scale, shift, relu, past_cache(written), written)
         dweight = (product - (mean - centre) * dbias) * inverse_std
         along = dweight * inverse_std / M
         common = dbias / M - (mean - centre) * along
-        source, masks = (written, False) if y.size else (flat(dy), relu)  # dy that has passed needs no mask any more
+        source, masks = (pixels.pieces(passed, x), False) if y.size else (dy, relu)  # dy that has passed needs no mask any more
         pixels.project(source, flat(x), centre, scale, shift, common, along, masks, past_cache(flat(dx)), flat(dx))
     else:
         dweight, dbias = np.empty(C), np.empty(C)
-        planes.backward(flat(dy), flat(x), y, *rows(x), mean, centre, scale, shift, inverse_std, relu, past_cache(flat(dx), rows(x)[2]), written, flat(dx),
-                        dweight, dbias)
+        planes.backward(flat(in_order_of(x, dy)), flat(x), y, *rows(x), mean, centre, scale, shift, inverse_std, relu, past_cache(flat(dx), rows(x)[2]),
+                        written, flat(dx), dweight, dbias)
     return dx, dweight.astype(x.dtype), dbias.astype(x.dtype), passed
 
 

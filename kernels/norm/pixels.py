@@ -8,6 +8,8 @@ Forward there are two passes over memory, since no output can be known before th
 forward it is one instruction, and backward its mask is computed anew from x. Only when a residual was added before the rectifier must y be read; the rectified
 dy, which is the residual's gradient, is then written by the first pass and read by the second in place of dy.
 
+dy may be some channels of a larger array, as it is where results were concatenated: then both passes read it where it lies, and nothing is copied first.
+
 Sums of x - centre, centre being the mean of some pixels from everywhere: so no digits are lost where the mean is much larger than the deviation. They are taken in
 x's precision over ROWS rows at most, the results added in float64.
 """
@@ -16,7 +18,8 @@ from math import lcm
 import numpy as np
 from numba import prange
 
-from ..memory import lanes_of
+from ..layout import are_some_channels, span
+from ..memory import flat, in_order_of, lanes_of
 from ..runtime import jit
 from ..simd.choose import put, take, where_positive
 from ..simd.vector import add, fma, lanes, load, maximum, mul, store, sub, zero
@@ -66,22 +69,34 @@ def normalise(x, centre, scale, shift, added, relu, past_cache, y):
     _normalise(x, *(spread(values, row, x.dtype) for values in (centre, scale, shift)), added, relu, past_cache, tile_size(x, row), y)
 
 
+def pieces(dy, x):
+    """(dy as a flat array, length, pitch): elements of it that lie together, a row or, of some channels of a larger array, a pixel; and from there to the next."""
+    C, dtype = x.shape[1], x.dtype
+    if dy.ndim == 4 and C % lanes_of(dtype) == 0 and are_some_channels(dy):
+        dy, pitch = span(dy)
+        return dy, C, pitch
+    dy = flat(in_order_of(x, dy))
+    dy.flags.writeable = False  # as span's: one kernel for both
+    return dy, period(C, dtype), period(C, dtype)
+
+
 def gradient_sums(dy, x, y, centre, scale, shift, relu, past_cache, passed):
     """(sum of dy, sum of dy * (x - centre)), float64 (2, C), of the dy that pass the rectifier.
 
     relu: dy passes where (x - centre) * scale + shift is positive; or, if y is not empty, where y is: then the dy that pass are written to `passed`.
+    dy: as `pieces` gives it.
     """
     C, row = len(centre), period(len(centre), x.dtype)
     size = tile_size(x, row)
     sums = np.empty((-(-x.size // size), 2, row))
-    _gradient_sums(dy, x, y, *(spread(values, row, x.dtype) for values in (centre, scale, shift)), relu, past_cache, passed, size, sums)
+    _gradient_sums(*dy, x, y, *(spread(values, row, x.dtype) for values in (centre, scale, shift)), relu, past_cache, passed, size, sums)
     return per_channel(sums, C)
 
 
 def project(dy, x, centre, scale, shift, common, along, relu, past_cache, dx):
-    """dx = scale * (dy - common - (x - centre) * along), of the dy that pass the rectifier."""
+    """dx = scale * (dy - common - (x - centre) * along), of the dy (as `pieces` gives it) that pass the rectifier."""
     row = period(len(centre), x.dtype)
-    _project(dy, x, *(spread(values, row, x.dtype) for values in (centre, scale, shift, common, along)), relu, past_cache, tile_size(x, row), dx)
+    _project(*dy, x, *(spread(values, row, x.dtype) for values in (centre, scale, shift, common, along)), relu, past_cache, tile_size(x, row), dx)
 
 
 @jit(parallel=True)
@@ -134,47 +149,49 @@ def _normalise_tile(x, centre, scale, shift, added, relu, past_cache, start, end
 
 
 @jit(parallel=True)
-def _gradient_sums(dy, x, y, centre, scale, shift, relu, past_cache, passed, size, out):
+def _gradient_sums(dy, length, pitch, x, y, centre, scale, shift, relu, past_cache, passed, size, out):
     for tile in prange(len(out)):
-        _gradient_sums_tile(dy, x, y, centre, scale, shift, relu, past_cache, passed, tile * size, min(x.size, (tile + 1) * size), out[tile])
+        _gradient_sums_tile(dy, length, pitch, x, y, centre, scale, shift, relu, past_cache, passed, tile * size, min(x.size, (tile + 1) * size), out[tile])
 
 
 @jit
-def _gradient_sums_tile(dy, x, y, centre, scale, shift, relu, past_cache, passed, start, end, out):
+def _gradient_sums_tile(dy, length, pitch, x, y, centre, scale, shift, relu, past_cache, passed, start, end, out):
     L, period = lanes(x), centre.size
     total, product = np.zeros(period, x.dtype), np.zeros(period, x.dtype)
     out[:] = 0
     for block in range(start, end, ROWS * period):
         stop = min(end, block + ROWS * period)
-        for row in range(block, stop, period):
-            for i in range(0, min(period, stop - row), L):
-                at, left = row + i, stop - row - i
-                off, d = sub(take(x, at, left), load(centre, i)), take(dy, at, left)
+        for piece in range(block, stop, length):
+            in_row, in_dy = piece % period, piece // length * pitch
+            for i in range(0, min(length, stop - piece), L):
+                at, left, j = piece + i, stop - piece - i, in_row + i
+                off, d = sub(take(x, at, left), load(centre, j)), take(dy, in_dy + i, left)
                 if y.size:
                     d = where_positive(take(y, at, left), d)
                     put(passed, at, left, past_cache, d)
                 elif relu:
-                    d = where_positive(fma(off, load(scale, i), load(shift, i)), d)
-                store(total, i, add(load(total, i), d))
-                store(product, i, fma(d, off, load(product, i)))
+                    d = where_positive(fma(off, load(scale, j), load(shift, j)), d)
+                store(total, j, add(load(total, j), d))
+                store(product, j, fma(d, off, load(product, j)))
         flush(total, out[0])
         flush(product, out[1])
 
 
 @jit(parallel=True)
-def _project(dy, x, centre, scale, shift, common, along, relu, past_cache, size, dx):
+def _project(dy, length, pitch, x, centre, scale, shift, common, along, relu, past_cache, size, dx):
     for tile in prange((x.size + size - 1) // size):
-        _project_tile(dy, x, centre, scale, shift, common, along, relu, past_cache, tile * size, min(x.size, (tile + 1) * size), dx)
+        _project_tile(dy, length, pitch, x, centre, scale, shift, common, along, relu, past_cache, tile * size, min(x.size, (tile + 1) * size), dx)
 
 
 @jit
-def _project_tile(dy, x, centre, scale, shift, common, along, relu, past_cache, start, end, dx):
+def _project_tile(dy, length, pitch, x, centre, scale, shift, common, along, relu, past_cache, start, end, dx):
     L, period = lanes(x), centre.size
-    for row in range(start, end, period):
-        for i in range(0, min(period, end - row), L):
-            at, left = row + i, end - row - i
-            off, d = sub(take(x, at, left), load(centre, i)), take(dy, at, left)
+    for piece in range(start, end, length):
+        in_row, in_dy = piece % period, piece // length * pitch
+        for i in range(0, min(length, end - piece), L):
+            at, left, j = piece + i, end - piece - i, in_row + i
+            off, d = sub(take(x, at, left), load(centre, j)), take(dy, in_dy + i, left)
             if relu:
-                d = where_positive(fma(off, load(scale, i), load(shift, i)), d)
-            d = sub(sub(d, load(common, i)), mul(off, load(along, i)))
-            put(dx, at, left, past_cache, mul(d, load(scale, i)))
+                d = where_positive(fma(off, load(scale, j), load(shift, j)), d)
+            d = sub(sub(d, load(common, j)), mul(off, load(along, j)))
+            put(dx, at, left, past_cache, mul(d, load(scale, j)))
