@@ -6,9 +6,10 @@
     M[i] (T, K)  =  V[i] @ U[i]      n*n matrix products; U = G W G^T, packed, was made once
     Y            =  A^T M A      and bias, residual, ReLU, while it is at hand
 
-**Caches** decide how it is scheduled. If V and M of a few dozen tiles fit the second-level cache together, each thread takes such a *block* of tiles through all three
-steps, and only x and y move through memory. If not (C and K are large, and then U, 37 MB for 512 x 512, is what is read most), a chunk of all tiles goes through the
-steps in *phases*: everything is transformed, then multiplied, each thread holding one U[i] at a time, then transformed back.
+**Caches** decide how it is scheduled. Each thread takes a *block* of tiles, a few dozen, through all three steps: V of all channels, then M and Y for 64 filters at a
+time. V and such a piece of M stay in the second-level cache, and U passes by from the last one, or stays too if it is small. It pays if a block has 24 tiles or
+more: with fewer, U would have to come faster than it can. So if C is 512 or tiles are scarce, a chunk of all tiles goes through the steps in *phases* instead:
+everything is transformed, then multiplied, each thread holding a part of one U[i] at a time, then transformed back, by way of the last cache.
 
 A tile's row of V holds its n*n places one after the other, so that the transform writes to one stretch of memory; the products do not care how far apart their rows are.
 Writing is most of a transform's time: 36 vectors in 75 ns, 37 ns of which arithmetic, and into the second-level cache a core writes no more than 44 GB/s.
@@ -17,9 +18,9 @@ Writing is most of a transform's time: 36 vectors in 75 ns, 37 ns of which arith
 
 **Napkin**, F(4x4, 3x3): 2*N*K*C*P*Q * 36/16 FLOPs instead of *9, a quarter. 64 channels, 224x224, batch 16: 59 GFLOP become 15, 42 ms on two cores (350 GFLOP/s), but
 x and y are 205 MB each, 20 ms at 23 GB/s: memory is near.
-Measured (batch 16, two cores of an Intel Xeon, Sapphire Rapids, AVX-512; in brackets what the products alone would take at peak): 64 channels 224x224 72 ms (42), 128
-channels 112x112 67 ms (42), 256 channels 56x56 66 ms (42), 512 channels 28x28 64 ms (42), 64 channels 56x56 4.9 ms (2.6). The products run at 130 to 160 of 175 GFLOP/s;
-the rest is transforms, which write V and M to the second-level or the last cache, and memory. PyTorch takes 2.1 to 2.6 times as long.
+Measured (batch 16, making U included; two cores of an Intel Xeon, Sapphire Rapids, AVX-512; in brackets what the
+products alone would take at peak): 64 channels 224x224 76 ms (42), 128 channels 112x112 68 ms (42), 256 channels 56x56 64 ms (42), 512 channels 28x28 77 ms (42), 64 channels 56x56 5.1 ms (2.6). The products run at 130 to 160 of 175 GFLOP/s;
+the rest is transforms, which write V and M to the second-level or the last cache, and memory.
 """
 from functools import lru_cache
 from math import inf
@@ -36,8 +37,8 @@ from ..runtime import contiguous, jit
 from ..simd.choose import stream
 from ..simd.vector import add, lanes, load, load_part, maximum, prefetch, store, store_part, zero
 from .correlation import parts
-from .epilogue import NOTHING, Epilogue
-from .outputs import target
+from .epilogue import NOTHING
+from .outputs import source, target
 from .sizes import sizes
 from .winograd_forms import F2x3, F2x5, F4x3
 from .winograd_transform import constant_of, transform
@@ -48,13 +49,15 @@ RATE = 130e9  # FLOP/s of one core
 MOVE = 0.12e-9  # seconds for an element of V or M: computed, written, read
 READ, FETCH = 0.3e-9, 0.5e-9  # seconds for an element of U, from the last cache, or from memory
 NEAR = 4 << 20  # elements of U that the last cache may hold
-BLOCK = 300 << 10  # elements of a block's V and M: a part of the second-level cache
-KEPT = 150 << 10  # elements of U that stay in the second-level cache
-REREAD = 600 << 10  # elements of U, at most, that every block of FEWEST tiles or more may read again
+BLOCK = 400 << 10  # elements of a block's V and M: most of the second-level cache
+KEPT = 150 << 10  # elements of U that stay in the second-level cache beside a block
+FEWEST, MOST = 24, 56  # tiles of a block: at least, if U does not stay; at most
+MANY = 4 * FEWEST  # tiles in all, at least, if U does not stay
+PADDED = 1.1  # of them, rows that are computed, at most, if U does not stay
 CHUNK = 10 << 20  # elements of a chunk's V and M
-FEWEST = 24  # tiles for which it pays to read U
 PIECES = 32  # of a chunk, for threads to share out
-SHARE = 128  # filters that a thread multiplies at once
+SHARE = 64  # filters that are multiplied at once
+TOGETHER = 2 * SHARE  # filters of a task in phases
 
 
 def cost(form, n, geometry, dtype):
@@ -110,11 +113,19 @@ def pack(w, x_shape, geometry):
 
 def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
     """y (N, K, P, Q), channels-last, from x (N, C, H, W)."""
-    n = sizes(x.shape, w_shape, geometry)
-    y, memory, start, pixel = target(epilogue.out, (n.N, n.K, n.P, n.Q), x.dtype)
-    tiling = forward_tiling(n, geometry, pixel)
-    convolve(nhwc(x), packed, memory, start, tiling, geometry.groups, bias, epilogue)
-    return y
+    return prepare(x.shape, packed, w_shape, bias, geometry, epilogue)(x, epilogue.add)
+
+
+def prepare(x_shape, packed, w_shape, bias, geometry, epilogue=NOTHING, x_pixel=None):
+    """The function of x, and of what is added, that forward is for images of this shape. x_pixel: elements from pixel to pixel of x, if there are gaps."""
+    n = sizes(x_shape, w_shape, geometry)
+    y, memory, start, y_pixel = target(epilogue.out, (n.N, n.K, n.P, n.Q), packed.dtype)
+    run = convolution(packed, memory, start, forward_tiling(n, geometry, y_pixel, x_pixel), n.G, bias, epilogue.relu)
+
+    def forward(x, add=None):
+        run(source(x, x_pixel), add)
+        return y
+    return forward
 
 
 def input_grad(dy, w, x_shape, geometry, add=None):
@@ -123,7 +134,7 @@ def input_grad(dy, w, x_shape, geometry, add=None):
     n = sizes(x_shape, w.shape, geometry)
     dx = empty_channels_last(x_shape, dy.dtype)
     tiling = gradient_tiling(n, geometry)
-    convolve(nhwc(dy), transform_filters(w, n.G, tiling, turned=True), nhwc(dx).reshape(-1), 0, tiling, n.G, None, Epilogue(add=add))
+    convolution(transform_filters(w, n.G, tiling, turned=True), nhwc(dx).reshape(-1), 0, tiling, n.G)(source(dy), add)
     return dx
 
 
@@ -134,11 +145,11 @@ def weight_grad(dy, x, w_shape, geometry):
 
 
 @lru_cache(maxsize=1024)
-def forward_tiling(n, geometry, pixel=None, form="forward"):
-    """The Tiling of one group's forward pass."""
+def forward_tiling(n, geometry, y_pixel=None, x_pixel=None, form="forward"):
+    """The Tiling of one group's forward pass, from and into arrays whose pixels are so many elements apart."""
     choice = choose(form, n, geometry)
     m = choice.OUTPUTS
-    return choice(n.N, n.H, n.W, n.C, *geometry.padding, n.C // n.G, n.P, n.Q, pixel or n.K, n.K // n.G, parts(n.P, m), parts(n.Q, m))
+    return choice(n.N, n.H, n.W, x_pixel or n.C, *geometry.padding, n.C // n.G, n.P, n.Q, y_pixel or n.K, n.K // n.G, parts(n.P, m), parts(n.Q, m))
 
 
 @lru_cache(maxsize=1024)
@@ -151,17 +162,19 @@ def gradient_tiling(n, geometry):
 
 def tiles_at_once(tiling):
     """(tiles of a thread's block, elements of its scratch), or (0, elements of all) if the tiles go through the steps in phases."""
-    each, u = elements_of_tile(tiling), tiling.SIZE ** 2 * tiling.C * tiling.K
-    most = BLOCK // each // 8 * 8
-    block = max(8, min(most, parts(parts(tiling.tiles, 16), 8) * 8))  # at least 16 blocks for threads to share out, where there are tiles enough
-    if most >= FEWEST and (u <= KEPT or (u <= REREAD and block >= FEWEST)):
+    each, u, threads = elements_of_tile(tiling, SHARE), tiling.SIZE ** 2 * tiling.C * tiling.K, numba.get_num_threads()
+    most = max(8, min(MOST, BLOCK // each // 8 * 8))
+    blocks = parts(parts(tiling.tiles, most), threads) * threads  # as many for each thread
+    block = max(8, parts(parts(tiling.tiles, blocks), 8) * 8) if tiling.tiles else 8
+    if (block >= FEWEST and tiling.tiles >= MANY and blocks * block <= PADDED * tiling.tiles) or (u <= KEPT and each * block <= BLOCK):
         return block, each * block + border(tiling)
+    each = elements_of_tile(tiling, tiling.K)
     return 0, each * chunk_of(tiling, each) + border(tiling)
 
 
-def elements_of_tile(tiling):
+def elements_of_tile(tiling, filters):
     """Of V and M, and a line more each, lest tiles be a power of two apart and compete for the same places in the cache."""
-    return tiling.SIZE ** 2 * (whole(tiling.C) + whole(tiling.K)) + 2 * LINE
+    return tiling.SIZE ** 2 * (whole(tiling.C) + whole(filters)) + 2 * LINE
 
 
 def chunk_of(tiling, each):
@@ -188,13 +201,23 @@ def whole(channels):
 
 
 def transform_filters(w, groups, tiling, turned):
-    """U of each group (groups, n*n, panels of (C, K)), from w (K, C/G, R, S). turned: for the input gradient, upside down and with channels as filters."""
+    """U of each group from w (K, C/G, R, S), in the order in which it is read: 64 filters after the other, in each place by place, in these panels of (C, 32).
+
+    Between places a cache line is left out, lest the places of a channel, which are written together, compete for the same lines of the cache.
+    turned: for the input gradient, upside down and with channels as filters.
+    """
     w = contiguous(w)
     Kg, Cg, taps = w.shape[0] // groups, w.shape[1], w.shape[2] ** 2
     outer, inner = ((Kg, Cg * taps), (Cg, taps)) if not turned else ((Cg, taps), (Kg, Cg * taps))
-    u = aligned(groups * tiling.SIZE ** 2 * inner[0] * whole(outer[0]), w.dtype)
+    u = aligned(groups * tiling.SIZE ** 2 * (inner[0] * whole(outer[0]) + parts(outer[0], SHARE) * LINE), w.dtype)
     _transform_filters(tiling, w.reshape(-1), groups, Kg * Cg * taps, inner, outer, turned, u.size // groups, u)
     return u
+
+
+@jit
+def place_of(form, i, k, width, C):
+    """Where in a group's U the filters from k on, `width` of them, begin at place i."""
+    return constant_of(form, "SIZE") ** 2 * (k * C + k // SHARE * LINE) + i * (width * C + LINE)
 
 
 @jit(parallel=True)
@@ -212,16 +235,17 @@ def _transform_some(form, w, w0, first, inner, outer, turned, u, u0):
     L, W = lanes(w), panel_width(w)
     R = constant_of(form, "TAPS")
     taps, n = R * R, constant_of(form, "SIZE")
-    panel = first - first % W
+    share, panel = first - first % SHARE, first - first % W
     width = whole_vectors(min(W, outer[0] - panel), w)
-    plane = inner[0] * whole_vectors(outer[0], w)
+    together = whole_vectors(min(SHARE, outer[0] - share), w)
+    start, plane = u0 + place_of(form, 0, share, together, inner[0]), together * inner[0] + LINE
     square = np.zeros(taps * L, w.dtype)
     for i in range(inner[0]):
         for lane in range(min(L, outer[0] - first)):
             source = w0 + i * inner[1] + (first + lane) * outer[1]
             for tap in range(taps):
                 square[(taps - 1 - tap if turned else tap) * L + lane] = w[source + tap]
-        into = u0 + panel * inner[0] + i * width + first - panel
+        into = start + (panel - share) * inner[0] + i * width + first - panel
         for place in range(n * n):  # n*n stretches of memory at once are more than the machine foresees: asked for two channels ahead
             prefetch(u, into + place * plane + 2 * width)
         transform(form, "filter", square, 0, R * L, L, u, into, n * plane, plane)
@@ -230,21 +254,26 @@ def _transform_some(form, w, w0, first, inner, outer, turned, u, u0):
 # ------------------------------------------------------------------------------------------------------------------ the three steps
 
 
-def convolve(source, u, out, start, tiling, groups, bias, epilogue):
-    """Every group in turn: out[start + ...] = the convolution of `source` (N, H, W, channels) with transformed filters, and the epilogue."""
-    block, elements = tiles_at_once(tiling)
-    bias = np.zeros(0, source.dtype) if bias is None else contiguous(bias)
-    residual = np.zeros(0, source.dtype) if epilogue.add is None else nhwc(epilogue.add).reshape(-1)
-    share = u.size // groups
+def convolution(u, out, start, tiling, groups, bias=None, relu=False):
+    """The function of a flat source that takes every group in turn: out[start + ...] = the convolution with transformed filters, and the epilogue."""
+    dtype, (block, elements) = u.dtype, tiles_at_once(tiling)
+    nothing = np.zeros(0, dtype)
+    bias = nothing if bias is None else contiguous(bias)
     past = start == 0 and past_cache(out, tiling.target_pixel) and tiling.K % LINE == 0
-    for g in range(groups):
-        k = g * tiling.K
-        arguments = (tiling, source.reshape(-1), g * tiling.C, u[g * share:(g + 1) * share], bias, k, residual, tiling.K * groups, epilogue.relu, past, out, start + k)
-        with workspace(elements if block else border(tiling), source.dtype, 0 if block else elements) as (rows, shared):
-            if block:
-                _in_blocks(*arguments, block, rows)
-            else:
-                _in_phases(*arguments, chunk_of(tiling, elements_of_tile(tiling)), shared, rows)
+    chunk, own, shared = (0, elements, 0) if block else (chunk_of(tiling, elements_of_tile(tiling, tiling.K)), border(tiling), elements)
+    filters = u.reshape(groups, -1)
+
+    def run(x, add=None):
+        add = nothing if add is None else source(add)
+        with workspace(own, dtype, shared) as (rows, all_tiles):
+            for g in range(groups):
+                k = g * tiling.K
+                arguments = (tiling, x, g * tiling.C, filters[g], bias, k, add, tiling.K * groups, relu, past, out, start + k)
+                if block:
+                    _in_blocks(*arguments, block, rows)
+                else:
+                    _in_phases(*arguments, chunk, all_tiles, rows)
+    return run
 
 
 @jit(parallel=True)
@@ -255,13 +284,17 @@ def _in_blocks(form, x, x0, u, bias, k0, residual, residual_pixel, relu, past, y
         mine = scratch[get_thread_id()]
         first = np.int64(number) * block
         end = min(tiles, first + block)
-        C, K = whole_vectors(form.C, x), whole_vectors(form.K, x)
+        C, K = whole_vectors(form.C, x), whole_vectors(min(SHARE, form.K), x)
         v_row, m_row = places * C + 16, places * K + 16
         edge, v, m = mine[:places * C], mine[places * C:places * C + block * v_row], mine[places * C + block * v_row:]
         input_tiles(form, first, end, x, x0, edge, v, 0, v_row, C)
-        for i in range(places):
-            multiply_panels(end - first, form.K, form.C, v, i * C, v_row, 1, u, i * form.C * K, m, i * K, m_row, False)
-        output_tiles(form, first, end, m, 0, m_row, K, edge, bias, k0, residual, residual_pixel, relu, past, y, y0)
+        for k in range(0, form.K, SHARE):
+            some = min(SHARE, form.K - k)
+            width = whole_vectors(some, x)
+            for i in range(places):
+                here, following = place_of(form, i, k, width, form.C), place_of(form, i + 1, k, width, form.C)
+                multiply_panels(end - first, some, form.C, v, i * C, v_row, 1, k == 0, u, here, following, m, i * width, m_row, False)
+            output_tiles(form, first, end, k, k + some, m, 0, m_row, width, edge, bias, k0, residual, residual_pixel, relu, past, y, y0)
 
 
 @jit(parallel=True)
@@ -277,13 +310,18 @@ def _in_phases(form, x, x0, u, bias, k0, residual, residual_pixel, relu, past, y
         for piece in prange(pieces):
             begin, end = count * np.int64(piece) // pieces, count * (np.int64(piece) + 1) // pieces
             input_tiles(form, first + begin, first + end, x, x0, scratch[get_thread_id()], v, begin * v_row, v_row, C)
-        shares = (form.K + SHARE - 1) // SHARE
-        for task in prange(places * shares):
-            i, k = np.int64(task) // shares, np.int64(task) % shares * SHARE
-            multiply_panels(count, min(SHARE, form.K - k), form.C, v, i * C, v_row, 1, u, (i * K + k) * form.C, m, i * K + k, m_row, False)
+        cuts = (form.K + TOGETHER - 1) // TOGETHER
+        for task in prange(places * cuts):
+            i, first_k = np.int64(task) // cuts, np.int64(task) % cuts * TOGETHER
+            for k in range(first_k, min(form.K, first_k + TOGETHER), SHARE):
+                some = min(SHARE, form.K - k)
+                here = place_of(form, i, k, whole_vectors(some, x), form.C)
+                following = place_of(form, i, k + SHARE, whole_vectors(min(SHARE, max(0, form.K - k - SHARE)), x), form.C)
+                multiply_panels(count, some, form.C, v, i * C, v_row, 1, k == first_k, u, here, following, m, i * K + k, m_row, False)
         for piece in prange(pieces):
             begin, end = count * np.int64(piece) // pieces, count * (np.int64(piece) + 1) // pieces
-            output_tiles(form, first + begin, first + end, m, begin * m_row, m_row, K, scratch[get_thread_id()], bias, k0, residual, residual_pixel, relu, past, y, y0)
+            square = scratch[get_thread_id()]
+            output_tiles(form, first + begin, first + end, 0, form.K, m, begin * m_row, m_row, K, square, bias, k0, residual, residual_pixel, relu, past, y, y0)
 
 
 @jit
@@ -321,15 +359,16 @@ def copy_square(x, at, down, across, C, top, left, H, W, n, edge, row):
 
 
 @jit
-def output_tiles(form, first, end, products, m0, row, plane, square, bias, k0, residual, residual_pixel, relu, past, y, y0):
-    """Y of the tiles from `first` to `end`, from M: place i of tile t, filter k, at products[m0 + (t - first)*row + i*plane + k]; and the epilogue."""
+def output_tiles(form, first, end, some, behind, products, m0, row, plane, square, bias, k0, residual, residual_pixel, relu, past, y, y0):
+    """Y of the tiles from `first` to `end`, filters from `some` to `behind`, and the epilogue. M: place i of tile t, filter k, is at
+    products[m0 + (t - first)*row + i*plane + k - some]."""
     n, m, L = constant_of(form, "SIZE"), constant_of(form, "OUTPUTS"), lanes(y)
     for t in range(first, end):
         image, top, left = t // (form.down * form.across), t // form.across % form.down * m, t % form.across * m
         rows, columns = min(m, form.P - top), min(m, form.Q - left)
         at = (image * form.P + top) * form.Q + left
-        for k in range(0, form.K, L):
-            transform(form, "output", products, m0 + (t - first) * row + k, n * plane, plane, square, 0, m * L, L)
+        for k in range(some, behind, L):
+            transform(form, "output", products, m0 + (t - first) * row + k - some, n * plane, plane, square, 0, m * L, L)
             count = min(L, form.K - k)
             shift = load_part(bias, k0 + k, count) if bias.size else zero(y)
             for i in range(rows):

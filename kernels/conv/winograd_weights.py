@@ -101,7 +101,7 @@ def _in_blocks(form, x, x0, dy, dy0, sums, splits, block, scratch):
             input_tiles(form, first, first + count, x, x0, edge, v, 0, C, v_plane)
             gradient_tiles(form, first, first + count, dy, dy0, edge, z, 0, 0, count, z_plane)
             for i in range(places):
-                multiply_panels(form.C, form.K, count, v, i * v_plane, 1, C, z, i * z_plane, sums, (split * places + i) * plane, K, True)
+                multiply_panels(form.C, form.K, count, v, i * v_plane, 1, C, True, z, i * z_plane, (i + 1) * z_plane, sums, (split * places + i) * plane, K, True)
 
 
 @jit(parallel=True)
@@ -124,7 +124,7 @@ def _in_phases(form, x, x0, dy, dy0, sums, chunk, shared, scratch):
         shares = (form.C + SHARE - 1) // SHARE
         for task in prange(places * shares):
             i, c = np.int64(task) // shares, np.int64(task) % shares * SHARE
-            multiply_panels(min(SHARE, form.C - c), form.K, count, v, i * v_plane + c, 1, C, z, i * z_plane, sums, i * plane + c * K, K, first > 0)
+            multiply_panels(min(SHARE, form.C - c), form.K, count, v, i * v_plane + c, 1, C, True, z, i * z_plane, i * z_plane, sums, i * plane + c * K, K, first > 0)
 
 
 @jit

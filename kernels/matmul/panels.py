@@ -18,30 +18,35 @@ FEW = 64  # rows of A that a panel of B serves while the next one comes from mem
 
 
 @jit
-def multiply_panels(M, N, K, a, a0, a_row, a_col, b, b0, c, c0, c_row, accumulate):
-    """C[M, N] = (or +=) A[M, K] @ B[K, N]. Element (m, k) of A is a[a0 + m*a_row + k*a_col]; (m, n) of C is c[c0 + m*c_row + n], where rows hold whole vectors."""
+def multiply_panels(M, N, K, a, a0, a_row, a_col, far, b, b0, following, c, c0, c_row, accumulate):
+    """C[M, N] = (or +=) A[M, K] @ B[K, N]. Element (m, k) of A is a[a0 + m*a_row + k*a_col]; (m, n) of C is c[c0 + m*c_row + n], where rows hold whole vectors.
+
+    far: whether A comes from far away. following: where in b the panels are that will be multiplied next.
+    """
     for n in range(0, N, panel_width(b)):
         width = whole_vectors(min(panel_width(b), N - n), b)
+        ahead = b0 + (n + width) * K if n + width < N else following
         if width > lanes(b):
-            _multiply_panel(zero_tile(c, ROWS, VECTORS), M, K, a, a0, a_row, a_col, n == 0, b, b0 + n * K, width, c, c0 + n, c_row, accumulate)
+            _multiply_panel(zero_tile(c, ROWS, VECTORS), M, K, a, a0, a_row, a_col, far and n == 0, b, b0 + n * K, ahead, width, c, c0 + n, c_row, accumulate)
         else:
-            _multiply_panel(zero_tile(c, ROWS, 1), M, K, a, a0, a_row, a_col, n == 0, b, b0 + n * K, width, c, c0 + n, c_row, accumulate)
+            _multiply_panel(zero_tile(c, ROWS, 1), M, K, a, a0, a_row, a_col, far and n == 0, b, b0 + n * K, ahead, width, c, c0 + n, c_row, accumulate)
 
 
 @jit
-def _multiply_panel(nothing, M, K, a, a0, a_row, a_col, ahead, b, b0, width, c, c0, c_row, accumulate):
-    """One panel of B. ahead: whether to ask for the next rows of A while these are multiplied; eight rows are more streams than the machine foresees by itself.
+def _multiply_panel(nothing, M, K, a, a0, a_row, a_col, far, b, b0, ahead, width, c, c0, c_row, accumulate):
+    """One panel of B. far: whether to ask for the next rows of A while these are multiplied; eight rows are more streams than the machine foresees by itself.
 
-    Where rows are few, B is what comes from far away. Each 16 steps ask for a part of the next panel, such that all of it has been asked for after the last row.
+    Where rows are few, B is what comes from far away. Each 16 steps ask for a part of the next panel, which begins at `ahead`, such that all of it has been asked for
+    after the last row.
     """
     few = M <= FEW
     lines = max(1, (2 * LINE + M // ROWS - 1) // max(1, M // ROWS))
     for m in range(0, M, ROWS):
         places, soon = rows_of(nothing, m, M - 1, a_row), rows_of(nothing, m + ROWS, M - 1, a_row)
         tile, row = nothing, b0
-        next_panel = b0 + K * width + m // ROWS * lines * K
+        next_panel = ahead + m // ROWS * lines * K
         for some in range(0, K, 16):
-            if ahead:
+            if far:
                 prefetch_at(nothing, a, soon, a0 + some * a_col)
             if few:
                 for line in range(lines):

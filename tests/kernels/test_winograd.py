@@ -1,5 +1,6 @@
 """Winograd's method: the matrices themselves, the error of each form, and both schedules on awkward tilings. (test_conv.py has what holds for any algorithm.)"""
 from fractions import Fraction
+from math import inf
 
 import numpy as np
 import pytest
@@ -106,13 +107,15 @@ def schedule(request, monkeypatch):
     if request.param == "blocks":
         monkeypatch.setattr(winograd, "BLOCK", 0)
         monkeypatch.setattr(winograd, "FEWEST", 0)
-        monkeypatch.setattr(winograd, "REREAD", 1 << 60)
+        monkeypatch.setattr(winograd, "MANY", 0)
+        monkeypatch.setattr(winograd, "PADDED", inf)
         monkeypatch.setattr(winograd_weights, "OWN", 1 << 60)
         monkeypatch.setattr(winograd_weights, "MANY", 0)
         monkeypatch.setattr(winograd_weights, "BLOCK", 0)
         monkeypatch.setattr(winograd_weights, "SPLITS", 3)
     else:
         monkeypatch.setattr(winograd, "FEWEST", 1 << 60)
+        monkeypatch.setattr(winograd, "KEPT", -1)
         monkeypatch.setattr(winograd, "CHUNK", 0)
         monkeypatch.setattr(winograd_weights, "OWN", -1)
         monkeypatch.setattr(winograd_weights, "LEAST", 0)
@@ -174,5 +177,5 @@ def test_the_schedules_are_what_they_are_called(schedule, only):
     if schedule == "blocks":
         assert block == 8 and splits == 3 and at_once == 8
     else:
-        assert block == 0 and winograd.chunk_of(tiling, winograd.elements_of_tile(tiling)) < tiling.tiles
+        assert block == 0 and winograd.chunk_of(tiling, winograd.elements_of_tile(tiling, tiling.K)) < tiling.tiles
         assert splits == 0 and at_once < tiling.tiles
