@@ -57,7 +57,7 @@ class Plan(NamedTuple):
 
     images: int
     groups: int
-    H: int  # of the source, an array (images, H, W, C)
+    H: int  # of the source, an array (images, H, W, C); C: elements from pixel to pixel
     W: int
     C: int
     depth: int  # channels of the source in one group
@@ -108,11 +108,11 @@ LANES = 32  # filters are divided among tasks in multiples of this
 
 
 def plan(images, groups, source, target, down, across):
-    """(Plan, shifts): the correlation along the axes `down` and `across`. source, target: (H, W, channels) of the arrays.
+    """(Plan, shifts): the correlation along the axes `down` and `across`. source, target: (H, W, elements from pixel to pixel, channels) of the arrays.
 
     shifts: for each run of source elements, how far behind the beginning of a result's window it begins.
     """
-    depth, filters = source[2] // groups, target[3] // groups
+    depth, filters = source[3] // groups, target[3] // groups
     in_place = down.within(source[0]) and across.within(source[1])
     width = source[1] if in_place else across.extent
     rows_read = max(1, down.stride * width * depth)
@@ -138,7 +138,7 @@ def plan(images, groups, source, target, down, across):
     run = depth
     if len(across.offsets) == across.reach and depth == pixel:  # the pixels under a row of the filter lie in a row
         shifts, run = shifts[::max(1, len(across.offsets))], depth * len(across.offsets)
-    return Plan(images, groups, *source, depth, down.count, across.count, filters, *target[:3], down.first, across.first, down.step, across.step,
+    return Plan(images, groups, *source[:3], depth, down.count, across.count, filters, *target[:3], down.first, across.first, down.step, across.step,
                 down.stride, across.stride, *low, at_once, rows, some_filters, run, in_place, *copied, pitch), np.array(shifts, np.int64)
 
 

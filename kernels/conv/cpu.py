@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .algorithms import choose
+from .algorithms import algorithm_module, choose
 from .epilogue import NOTHING
 
 
@@ -30,6 +30,17 @@ def forward(x, w, bias, geometry, algorithm=None, *, epilogue=NOTHING):
     chosen = choose("forward", x.shape, w.shape, geometry, x.dtype, w.algorithm if packed else algorithm)
     packed = w.array if packed else chosen.pack(w, x.shape, geometry)
     return chosen.forward(x, packed, w.shape, bias, geometry, epilogue)
+
+
+def prepare(x_shape, w, bias, geometry, epilogue=NOTHING, x_pixel=None):
+    """The function of x, and of what is added, that forward with packed filters is for images of x_shape: a network that runs often works out once what it can.
+
+    x_pixel: elements from pixel to pixel of the x that will come, where it is some channels of a channels-last array, which is read where it lies.
+    """
+    chosen = algorithm_module(w.algorithm)
+    if hasattr(chosen, "prepare"):
+        return chosen.prepare(x_shape, w.array, w.shape, bias, geometry, epilogue, x_pixel)
+    return lambda x, add=None: chosen.forward(x, w.array, w.shape, bias, geometry, epilogue._replace(add=add))
 
 
 def input_grad(dy, w, x_shape, geometry, algorithm=None, *, add=None):

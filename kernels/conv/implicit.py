@@ -25,6 +25,7 @@ from functools import lru_cache
 import numba
 import numpy as np
 from numba import get_thread_id, prange
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from ..layout import nhwc
 from ..matmul.block import pack_b, panel_width, whole_vectors
@@ -33,9 +34,9 @@ from ..runtime import contiguous, jit
 from ..simd.places import add_outer_at, add_row, add_stored_at, clamp_tile, places_of, prefetch_at, store_tile_at, stream_tile_at
 from ..simd.tile import ROWS, VECTORS, load_square, store_tile, transpose, zero_tile
 from ..simd.vector import lanes, load, load_part, prefetch, store, store_part, zero
-from .correlation import LANES, forward_axis, gradient_axes, parts, plan
-from .epilogue import NOTHING, Epilogue
-from .outputs import target
+from .correlation import LANES, Plan, forward_axis, gradient_axes, parts, plan
+from .epilogue import NOTHING
+from .outputs import source, target
 from .sizes import sizes
 from .workspace import aligned, workspace
 
@@ -45,6 +46,7 @@ MOVE = 0.3e-9  # seconds to copy or pack an element
 KEPT = 128 << 10  # elements of weights that stay in the second-level cache
 LINE = 16  # elements of a cache line
 READ = 0.5e-9  # seconds to fetch a weight
+NUMBERS = len(Plan._fields)
 TILE, LIST = 20e-9, 5e-9  # seconds to begin a tile, and to list a pixel
 
 
@@ -88,10 +90,19 @@ def pack(w, x_shape, geometry):
 
 def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
     """y (N, K, P, Q), channels-last, from x (N, C, H, W)."""
-    n = sizes(x.shape, w_shape, geometry)
-    y, memory, start, pixel = target(epilogue.out, (n.N, n.K, n.P, n.Q), x.dtype)
-    correlate(nhwc(x), packed, memory, start, _forward_plan(n, geometry, pixel), bias, epilogue)
-    return y
+    return prepare(x.shape, packed, w_shape, bias, geometry, epilogue)(x, epilogue.add)
+
+
+def prepare(x_shape, packed, w_shape, bias, geometry, epilogue=NOTHING, x_pixel=None):
+    """The function of x, and of what is added, that forward is for images of this shape. x_pixel: elements from pixel to pixel of x, if there are gaps."""
+    n = sizes(x_shape, w_shape, geometry)
+    y, memory, start, y_pixel = target(epilogue.out, (n.N, n.K, n.P, n.Q), packed.dtype)
+    run = correlation(packed, memory, start, _forward_plan(n, geometry, y_pixel, x_pixel), bias, epilogue.relu)
+
+    def forward(x, add=None):
+        run(source(x, x_pixel), add)
+        return y
+    return forward
 
 
 def input_grad(dy, w, x_shape, geometry, add=None):
@@ -101,10 +112,10 @@ def input_grad(dy, w, x_shape, geometry, add=None):
     if first_gradient.is_first(n, geometry):
         return first_gradient.input_grad(dy, w, x_shape, geometry, add)
     dx = empty_channels_last(x_shape, dy.dtype)
-    memory, source, w = nhwc(dx).reshape(-1), nhwc(dy), contiguous(w)
+    memory, dy, w = nhwc(dx).reshape(-1), source(dy), contiguous(w)
     for part in _gradient_plans(n, geometry):
         packed = pack_filters(w, n.G, part[2], columns="channels")
-        correlate(source, packed, memory, 0, part, None, Epilogue(add=add))
+        correlation(packed, memory, 0, part)(dy, add)
     return dx
 
 
@@ -115,12 +126,12 @@ def weight_grad(dy, x, w_shape, geometry):
 
 
 @lru_cache(maxsize=1024)
-def _forward_plan(n, geometry, pixel=None):
-    """(Plan, shifts, taps) of a forward pass into an array whose pixels are `pixel` elements apart."""
+def _forward_plan(n, geometry, y_pixel=None, x_pixel=None):
+    """(Plan, shifts, taps) of a forward pass, from and into arrays whose pixels are so many elements apart."""
     if (n.R, n.S) == (1, 1) and geometry.stride == (1, 1) and geometry.padding == (0, 0):
         n = n._replace(N=1, H=n.N * n.H * n.W, W=1, P=n.N * n.P * n.Q, Q=1)  # pixels that have nothing to do with each other: one column of them
     down, across = (forward_axis(*axis) for axis in zip((n.P, n.Q), (n.R, n.S), *geometry[:3]))
-    return *plan(n.N, n.G, (n.H, n.W, n.C), (n.P, n.Q, pixel or n.K, n.K), down, across), np.arange(n.R * n.S)
+    return *plan(n.N, n.G, (n.H, n.W, x_pixel or n.C, n.C), (n.P, n.Q, y_pixel or n.K, n.K), down, across), np.arange(n.R * n.S)
 
 
 @lru_cache(maxsize=1024)
@@ -129,7 +140,7 @@ def _gradient_plans(n, geometry):
     if (n.R, n.S) == (1, 1) and geometry.stride == (1, 1) and geometry.padding == (0, 0):
         n = n._replace(N=1, H=n.N * n.H * n.W, W=1, P=n.N * n.P * n.Q, Q=1)
     rows, columns = (tuple(gradient_axes(*axis)) for axis in zip((n.H, n.W), (n.R, n.S), *geometry[:3]))
-    return [(*plan(n.N, n.G, (n.P, n.Q, n.K), (n.H, n.W, n.C, n.C), down, across),
+    return [(*plan(n.N, n.G, (n.P, n.Q, n.K, n.K), (n.H, n.W, n.C, n.C), down, across),
              np.array([r * n.S + s for r in down.taps for s in across.taps], np.int64)) for down in rows for across in columns]
 
 
@@ -198,14 +209,19 @@ def _turn(w, w0, step, rows, columns, square):
 # ------------------------------------------------------------------------------------------------------------------ the loop
 
 
-def correlate(source, packed, out, start, planned, bias, epilogue):
-    """Run a plan: out[start + ...] = the correlation of `source` (N, H, W, C) with packed filters, and the epilogue."""
+def correlation(packed, out, start, planned, bias=None, relu=False):
+    """The function of a flat source that runs a plan: out[start + ...] = the correlation of the source with packed filters, and the epilogue."""
     p, shifts, _ = planned
-    biases = np.zeros(0, source.dtype) if bias is None else padded_bias(bias, p.groups)
-    add = np.zeros(0, source.dtype) if epilogue.add is None else nhwc(epilogue.add).reshape(-1)
-    with workspace(p.scratch, source.dtype) as (memory, _):
-        stream = start == 0 and past_cache(out, p.pixel) and p.filters % LANES == 0
-        _correlate(p.tasks, source.reshape(-1), packed, biases, add, epilogue.relu, stream, out, start, p, shifts, memory)
+    dtype, tasks, scratch, numbers = packed.dtype, p.tasks, p.scratch, np.array(p, np.int64)
+    nothing = np.zeros(0, dtype)
+    biases = nothing if bias is None else padded_bias(bias, p.groups)
+    stream = start == 0 and past_cache(out, p.pixel) and p.filters % LANES == 0
+
+    def run(x, add=None):
+        add = nothing if add is None else source(add)
+        with workspace(scratch, dtype) as (memory, _):
+            _correlate(tasks, x, packed, biases, add, relu, stream, out, start, numbers, shifts, memory)
+    return run
 
 
 def padded_bias(bias, groups):
@@ -219,7 +235,8 @@ def padded_bias(bias, groups):
 
 
 @jit(parallel=True)
-def _correlate(tasks, x, w, bias, add, relu, stream, y, y0, p, shifts, scratch):
+def _correlate(tasks, x, w, bias, add, relu, stream, y, y0, numbers, shifts, scratch):
+    p = Plan(*to_fixed_tuple(numbers, NUMBERS))  # an array is handed over in a fifth of the time that a tuple of thirty takes
     copied = np.full(len(scratch), -1)  # which block each thread's scratch memory has: tasks of the same block follow one another
     for task in prange(tasks):
         thread = get_thread_id()

@@ -62,7 +62,7 @@ class Share(NamedTuple):
 def weight_plan(n, geometry):
     """(Plan, Share, where): where[i] is how far behind the beginning of a window in the copy weight i of a filter looks, i = tap * C + channel."""
     down, across = (forward_axis(*axis) for axis in zip((n.P, n.Q), (n.R, n.S), *geometry[:3]))
-    p, _ = plan(n.N, n.G, (n.H, n.W, n.C), (n.P, n.Q, n.K, n.K), down, across)
+    p, _ = plan(n.N, n.G, (n.H, n.W, n.C, n.C), (n.P, n.Q, n.K, n.K), down, across)
     rows = max(1, min(n.P, PIXELS // n.Q, COPY // (down.stride * across.extent * p.depth)))
     rows = parts(n.P, parts(n.P, rows)) if n.P else 1
     images = max(1, min(n.N, PIXELS // max(1, rows * n.Q), COPY // (down.extent * across.extent * p.depth))) if rows == n.P else 1

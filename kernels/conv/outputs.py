@@ -1,4 +1,4 @@
-"""Where a kernel that works channels-last writes its results: into a new array, or into some channels of a given one."""
+"""Where a kernel that works channels-last reads and writes: arrays (N, C, H, W) as flat memory, which may be some channels of a larger array."""
 import numpy as np
 
 from ..layout import nhwc
@@ -19,3 +19,11 @@ def target(out, shape, dtype):
     if out.shape != shape or any(s != w for s, w, length in zip(out.strides, wanted, shape) if length > 1):
         raise ValueError(f"convolution: out must be some channels of a channels-last array, of shape {shape}; it has shape {out.shape}, strides {out.strides}")
     return out, np.asarray(Memory(out, (N * P * Q - 1) * pixel + K)), 0, pixel
+
+
+def source(x, pixel=None):
+    """The memory of x (N, C, H, W), flat: channels-last (converted if need be), or as it is if its pixels are known to be `pixel` elements apart."""
+    if pixel is None:
+        return nhwc(x).reshape(-1)
+    N, C, H, W = x.shape
+    return np.asarray(Memory(x, (N * H * W - 1) * pixel + C))

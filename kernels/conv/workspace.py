@@ -3,7 +3,6 @@
 Every Python thread keeps what its kernels once needed, up to SCRATCH bytes: the next kernel finds it mapped, and perhaps in the cache.
 """
 import threading
-from contextlib import contextmanager
 
 import numba
 import numpy as np
@@ -14,23 +13,27 @@ LINE = 64  # bytes in a cache line: vectors that cross from one to the next cost
 _kept = threading.local()  # memory, views: {request: (rows, shared)}
 
 
-@contextmanager
-def workspace(elements, dtype, shared=0):
-    """(rows, shared): an array (threads, elements) of which a kernel takes the row numba.get_thread_id(), and one of so many elements for all.
+class workspace:
+    """with workspace(elements, dtype, shared) as (rows, all): an array (threads, elements) of which a kernel takes the row numba.get_thread_id(), and one of `shared`
+    elements for all.
 
     Each row begins at the beginning of a cache line. Together they are at most SCRATCH bytes: where rows are so large, or threads so many, that more would be
     needed, fewer threads run. (What is shared, and the row of a single thread, are given whatever they take.)
     """
-    before = numba.get_num_threads()
-    rows, shared = _views(elements, shared, dtype, before)
-    if len(rows) == before:
-        yield rows, shared
-        return
-    numba.set_num_threads(len(rows))
-    try:
-        yield rows, shared
-    finally:
-        numba.set_num_threads(before)
+
+    def __init__(self, elements, dtype, shared=0):
+        self.before = numba.get_num_threads()
+        self.views = _views(elements, shared, dtype, self.before)
+        self.fewer = len(self.views[0]) < self.before
+
+    def __enter__(self):
+        if self.fewer:
+            numba.set_num_threads(len(self.views[0]))
+        return self.views
+
+    def __exit__(self, *error):
+        if self.fewer:
+            numba.set_num_threads(self.before)
 
 
 def _views(elements, shared, dtype, threads):

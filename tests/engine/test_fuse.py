@@ -4,7 +4,7 @@ import pytest
 from fuse_cases import Net, check, expected, images, ops, small
 
 import tinycnn
-from tinycnn import cat, models
+from tinycnn import cat, models, nn
 from tinycnn.inference.memory import assign
 from tinycnn.inference.rewrite import folded
 from tinycnn.nn import functional as F
@@ -64,6 +64,30 @@ def test_what_is_fused():
     assert all(step.in_place == [0, 1, 2, 3] for step in plan.steps if step.op == "cat") and ops(plan).count("cat") == 9
     vgg, shape = small("vgg11")
     assert set(ops(check(vgg, images(*shape)))) == {"conv", "max_pool", "flatten", "linear"}
+
+
+class Reductions(nn.Module):
+    """Four 1x1 convolutions of the same input. rectified: whether each has a ReLU; the last is read twice, or not."""
+
+    def __init__(self, rectified, twice):
+        super().__init__()
+        self.rectified, self.twice = rectified, twice
+        self.reduce = nn.ModuleList([nn.Conv2d(5, K, 1) for K in (3, 16, 1, 4)])
+        self.behind = nn.ModuleList([nn.Conv2d(K, 2, size, padding=size // 2) for K, size in ((3, 3), (16, 5), (1, 1), (4, 3))])
+
+    def forward(self, x):
+        reduced = [F.relu(conv(x)) if relu else conv(x) for conv, relu in zip(self.reduce, self.rectified)]
+        results = [conv(y) for conv, y in zip(self.behind, reduced)]
+        return cat([*results, reduced[-1]] if self.twice else results, 1)
+
+
+@pytest.mark.parametrize("rectified, twice, filters", [((1, 1, 1, 1), False, [24]), ((1, 0, 1, 0), False, [4, 20]), ((1, 1, 1, 1), True, [20, 4])])
+@pytest.mark.parametrize("kernels", ["reference", "cpu"])
+def test_reductions_of_one_input_are_one_product(rectified, twice, filters, kernels):
+    """Kills: results or filters in another order; a ReLU for those that have none; joining one that somebody else reads too; memory used again too early."""
+    with tinycnn.use_kernels(kernels):
+        plan = check(Reductions(rectified, twice), images(2, 5, 6, 7))
+    assert [step.shape[1] for step in plan.steps if step.text == "1x1" and step.input_shapes[0][1] == 5] == filters
 
 
 def two_readers_of_a_relu(net, x):

@@ -247,6 +247,31 @@ def test_epilogue_into_channels_of_a_larger_array(case, dtype, algorithm):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", ["plain", "one by one", "one by one, strided, padded", "groups", "first layer", "channels, filters", "images", "depthwise"])
+def test_prepared_and_reading_channels_of_a_larger_array(case, dtype, algorithm):
+    """The function that is made once, on images between whose pixels others lie. Kills: the gaps taken for channels; a plan for images without gaps; anything of the
+    first call that is left for the second."""
+    x_shape, w_shape, geometry = (CASES | LARGE)[case]
+    only_what_it_can(algorithm, x_shape, w_shape, geometry)
+    rng = np.random.default_rng(0)
+    (N, C, H, W), K, P, Q = x_shape, w_shape[0], *geometry.output_size(x_shape[2:], w_shape[2:])
+    w, bias = (rng.standard_normal(shape).astype(dtype) for shape in (w_shape, w_shape[:1]))
+    out = np.full((N, P, Q, K), 9, dtype).transpose(0, 3, 1, 2)
+    larger = rng.standard_normal((N, H, W, C + 11)).astype(dtype).transpose(0, 3, 1, 2)
+    x, whole = larger[:, 5:5 + C], rng.standard_normal(x_shape).astype(dtype)
+    packed = cpu.pack(w, x_shape, geometry, algorithm)
+    reading_some = cpu.prepare(x_shape, packed, bias, geometry, Epilogue(True, None, out), C + 11)
+    reading_all = cpu.prepare(x_shape, packed, bias, geometry, Epilogue(False, None, out))
+    for images, call, relu in ((x, reading_some, True), (whole, reading_all, False), (larger[:, 2:2 + C], reading_some, True)):
+        assert call(images) is out
+        expected = reference.forward(*(array.astype(np.float64) for array in (images, w, bias)), geometry)
+        close(out, np.maximum(expected, 0) if relu else expected, w[0].size)
+    add = rng.standard_normal(out.shape).astype(dtype)
+    close(reading_all(whole, add), reference.forward(whole, w, bias, geometry) + add, w[0].size)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", ["plain", "one by one", "one by one, strided, padded", "stride jumps over inputs", "groups", "first layer", "channels, filters",
                                   "depthwise", "empty batch"])
 def test_an_input_gradient_added_to_another(case, dtype, algorithm):

@@ -2,9 +2,10 @@
 
 A step reads results of earlier steps; after its last reader a result is dead, and its memory serves for another. The results of convolutions, by far the most of the
 memory, are written to buffers that are planned here: a buffer for each result that lives at the time, and a dead one is used again before a new one is made. (Other
-kernels bring memory of their own.) Three kinds of results share memory with another one:
+kernels bring memory of their own.) Four kinds of results share memory with another one:
 
     a flattened one             is a view
+    of joined convolutions      all write side by side
     of a concatenation          a convolution whose result is only put beside others writes it to its place among their channels
     of an operation in place    ReLU, an addition: where what it overwrites is dead afterwards
 """
@@ -29,7 +30,7 @@ class Places:
 
     def alive(self, root):
         """The last step that reads any of the results in this memory."""
-        return max(self.last[name] for name in self.members[root])
+        return max(self.last.get(name, 0) for name in self.members[root])
 
     def _share(self):
         for i, step in enumerate(self.steps):
@@ -41,8 +42,9 @@ class Places:
                 if dying:
                     self.overwritten[step.name] = step.inputs.index(dying[0])
                     root = self.root[dying[0]]
-            self.root[step.name] = root
-            self.members.setdefault(root, []).append(step.name)
+            for name in [step.name, *(name for name, _, _ in step.parts)]:
+                self.root[name] = root
+                self.members.setdefault(root, []).append(name)
 
     def _concatenate(self):
         counts = readers(self.steps, self.outputs)

@@ -20,11 +20,11 @@ class Plan:
 
     def __init__(self, model, x_shape, dtype, device):
         graph = trace(model, x_shape, dtype, AS_THEY_ARE)
-        self.steps = rewritten(graph, x_shape)
+        own_pool = hasattr(device.xp, "get_default_memory_pool")  # an array module that has freed memory at hand needs no buffers planned
+        self.steps = rewritten(graph, x_shape, join=not own_pool)
         self.outputs, self.structure = graph.outputs, graph.structure
         for step in self.steps:
             step.weights = {part: device.xp.asarray(array) for part, array in step.weights.items()}
-        own_pool = hasattr(device.xp, "get_default_memory_pool")  # an array module that has freed memory at hand needs no buffers planned
         places = Places(self.steps, self.outputs, not own_pool)
         arrays, self.buffers = allocate(self.steps, places)
         self.x_shape, self.dtype = tuple(x_shape), np.dtype(dtype)
@@ -38,8 +38,8 @@ class Plan:
             step.overwrites = places.overwritten.get(step.name)
             step.in_place = [k for k, name in enumerate(step.inputs) if places.slices.get(name, ("",))[0] == step.name]
             step.place = places.slices.get(step.name)
-            function = FUNCTIONS[step.op](step, device, arrays.get(step.name))
             given = [arrays.get(name) for name in step.inputs]
+            function = FUNCTIONS[step.op](step, device, arrays.get(step.name), given)
             brought = [k for k, array in enumerate(given) if array is None]
             for k in brought:
                 arguments.setdefault(step.inputs[k], []).append((given, k))
@@ -82,6 +82,8 @@ def allocate(steps, places):
     for name, (whole, channel) in places.slices.items():
         arrays[name] = arrays[whole][:, channel:channel + made[name].shape[1]]
     for step in steps:
+        for name, channel, end in step.parts:
+            arrays[name] = arrays[step.name][:, channel:end]
         if step.name in places.overwritten and step.inputs[places.overwritten[step.name]] in arrays:
             arrays[step.name] = arrays[step.inputs[places.overwritten[step.name]]]
     return arrays, sum(sizes)

@@ -3,6 +3,7 @@
     batch norm after a convolution      (conv(x, w) + b - mean) * s + shift = conv(x, s*w) + (b - mean)*s + shift,    s = weight / sqrt(var + eps)
     an addition                         done by whichever convolution runs last, on its results while they are in registers
     ReLU                                the same
+    1x1 convolutions of the same input  one with the filters of all, if other convolutions read their results (the reductions of an inception)
 
 A result that somebody else reads too must stay what it is: only a step with a single reader takes that reader over.
 """
@@ -30,6 +31,7 @@ class Step:
         self.input_shapes = [shapes[name] for name in node.inputs]
         self.added = self.relu = False
         self.taken = []
+        self.parts = []  # of a joined convolution: (name, first channel, end) of each result
         self.text = options(self.op, self.options, self.weights)
 
     def take(self, reader):
@@ -37,15 +39,26 @@ class Step:
         self.name, self.shape = reader.name, reader.shape
         self.taken.append(reader.layer if reader.op == "batch_norm" else reader.op)
 
+    def join(self, sibling):
+        """Give the sibling's result too, behind one's own."""
+        if not self.parts:
+            self.parts.append((self.name, 0, self.shape[1]))
+            self.name += " and others"
+        end = self.shape[1] + sibling.shape[1]
+        self.parts.append((sibling.name, self.shape[1], end))
+        self.weights = {part: np.concatenate([array, sibling.weights[part]]) for part, array in self.weights.items()}
+        self.shape = (self.shape[0], end, *self.shape[2:])
+        self.taken.append(sibling.layer)
+
     def __repr__(self):
         return f"<{self.op} {self.name} of {', '.join(self.inputs)}>"
 
 
-def rewritten(graph, x_shape):
-    """The Steps of a graph in evaluation mode, for images of the shape that it was traced on."""
+def rewritten(graph, x_shape, join=True):
+    """The Steps of a graph in evaluation mode, for images of the shape that it was traced on. join: whether results may be channels of a larger array."""
     shapes = {"image": tuple(x_shape), **{node.name: node.whole for node in graph.nodes}}
     steps = [Step(node, graph, shapes) for node in graph.nodes]
-    for rule in (fold_batch_norms, fuse_additions, fuse_relus):
+    for rule in (fold_batch_norms, fuse_additions, fuse_relus, *([join_siblings] if join else [])):
         steps = rule(steps, graph.outputs)
     return steps
 
@@ -111,4 +124,22 @@ def fuse_additions(steps, outputs):
             step = last
         made[step.name] = step
         kept.append(step)
+    return kept
+
+
+def join_siblings(steps, outputs):
+    """1x1 convolutions that differ in nothing but their filters read their input once, together, if each one's result goes into another convolution and nowhere else."""
+    counts, reader = readers(steps, outputs), {name: step for step in steps for name in step.inputs}
+    first, kept = {}, []
+    for step in steps:
+        key = None
+        if step.op == "conv" and step.weights["weight"].shape[2:] == (1, 1) and not step.added and counts[step.name] == 1 and step.name in reader:
+            if reader[step.name].op == "conv" and reader[step.name].inputs[0] == step.name:
+                key = step.inputs[0], tuple(step.options.items()), step.relu, "bias" in step.weights
+        if key not in first or step.options["groups"] > 1:
+            kept.append(step)
+            if key:
+                first[key] = step
+        else:
+            first[key].join(step)
     return kept

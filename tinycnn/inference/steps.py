@@ -1,18 +1,20 @@
 """What a step runs: for each operation a function that is given the step, the device and the place of the result, and returns the function of the inputs' arrays
 that computes it. Everything that can be is worked out here, once: each of the sixty convolutions of GoogLeNet has a fifth of a millisecond in all.
 
-out: an array for the result, or None for memory of its own. The functions return the result.
+out: an array for the result, or None for memory of its own. given: the arrays of the inputs, or None where they come in memory of their own. The functions return
+the result.
 """
 import numpy as np
 
 from ..autograd import no_grad
 from ..kernels.conv.epilogue import Epilogue
 from ..kernels.conv.geometry import Geometry
+from ..kernels.layout import are_some_channels, span
 from ..kernels.window import Window
 from ..tensor import Tensor
 
 
-def conv(step, device, out):
+def conv(step, device, out, given):
     """With all of the epilogue; and with packed filters, where the kernel table has them."""
     kernels, w, bias, geometry = device.kernels, step.weights["weight"], step.weights.get("bias"), Geometry(**step.options)
     forward, relu = kernels.conv.forward, step.relu
@@ -20,24 +22,24 @@ def conv(step, device, out):
         return lambda x, added=None: forward(x, w, bias, geometry, epilogue=Epilogue(relu, added, out))
     packed = kernels.conv.pack(w, step.input_shapes[0], geometry)
     step.algorithm = packed.algorithm
-    if step.added:
-        return lambda x, added: forward(x, packed, bias, geometry, epilogue=Epilogue(relu, added, out))
-    epilogue = Epilogue(relu, None, out)
-    return lambda x: forward(x, packed, bias, geometry, epilogue=epilogue)
+    if out is not None:
+        gaps = given[0] is not None and are_some_channels(given[0])
+        return kernels.conv.prepare(step.input_shapes[0], packed, bias, geometry, Epilogue(relu, None, out), span(given[0])[1] if gaps else None)
+    return lambda x, added=None: forward(x, packed, bias, geometry, epilogue=Epilogue(relu, added))
 
 
-def linear(step, device, out):
+def linear(step, device, out, given):
     kernels = device.kernels
     w, bias, product, relu_ = step.weights["weight"], step.weights.get("bias"), kernels.matmul.linear, kernels.activation.relu_
     return (lambda x: relu_(product(x, w, bias))) if step.relu else lambda x: product(x, w, bias)
 
 
-def relu(step, device, out):
+def relu(step, device, out, given):
     activation = device.kernels.activation
     return activation.relu_ if step.overwrites is not None else activation.relu
 
 
-def add(step, device, out):
+def add(step, device, out, given):
     """Over one of the two where nobody needs it any more."""
     elementwise = device.kernels.elementwise
     add_ = elementwise.add_
@@ -48,7 +50,7 @@ def add(step, device, out):
     return {None: elementwise.add, 0: over, 1: lambda a, b: over(b, a)}[step.overwrites]
 
 
-def batch_norm(step, device, out):
+def batch_norm(step, device, out, given):
     """One that no convolution could take over."""
     norm = device.kernels.norm
     weight, bias, mean, var, eps, relu = *map(step.weights.get, ("weight", "bias", "mean", "var")), step.options["eps"], step.relu
@@ -57,35 +59,35 @@ def batch_norm(step, device, out):
     return lambda x: norm.batch_inference(x, weight, bias, mean, var, eps, relu)
 
 
-def lrn(step, device, out):
+def lrn(step, device, out, given):
     forward, size, alpha, beta, k = device.kernels.lrn.forward, *map(step.options.get, ("size", "alpha", "beta", "k"))
     return lambda x: forward(x, size, alpha, beta, k)[0]
 
 
-def max_pool(step, device, out):
+def max_pool(step, device, out, given):
     window, values = Window(**step.options), device.kernels.pool.max_values
     return lambda x: values(x, window)
 
 
-def avg_pool(step, device, out):
+def avg_pool(step, device, out, given):
     options = dict(step.options)
     count_include_pad, forward = options.pop("count_include_pad"), device.kernels.pool.avg_forward
     window = Window(**options)
     return lambda x: forward(x, window, count_include_pad)
 
 
-def adaptive_avg_pool(step, device, out):
+def adaptive_avg_pool(step, device, out, given):
     size, forward = step.options["output_size"], device.kernels.pool.adaptive_avg_forward
     return lambda x: forward(x, size)
 
 
-def flatten(step, device, out):
+def flatten(step, device, out, given):
     """A view where elements lie in the order of (C, H, W), such as those of 1x1 maps; else they are brought into it."""
     shape = step.shape
     return lambda x: x.reshape(shape)
 
 
-def cat(step, device, out):
+def cat(step, device, out, given):
     """What is not in its place already is copied there."""
     if out is None:
         concatenate = device.kernels.elementwise.concatenate
@@ -100,7 +102,7 @@ def cat(step, device, out):
     return run
 
 
-def as_it_is(step, device, out):
+def as_it_is(step, device, out, given):
     """An operation without a form of its own, called again as it was called in the trace."""
     apply, positions, overlap = step.options["function"].apply, step.options["results"], device.xp.may_share_memory
     arguments = [x.to(device) if isinstance(x, Tensor) else x for x in step.options["arguments"]]
