@@ -100,6 +100,8 @@ class Plan(NamedTuple):
 
 
 COPY = 128 << 10  # elements of a task's copy, or of what it reads in place, at most (unless one row needs more): a part of the second-level cache
+KEPT = 128 << 10  # elements of weights that stay in the second-level cache
+UNIT = 8  # results in a row of tiles
 PIXELS = 64  # results of a task, at least, if there are as many: they share the filters that a task reads
 FEWEST, ENOUGH = 48, 8  # results of a task, at least, where otherwise there would be less than so many tasks
 TASKS = 16  # wanted, so that threads have something to share out
@@ -117,9 +119,11 @@ def plan(images, groups, source, target, down, across):
     width = source[1] if in_place else across.extent
     rows_read = max(1, down.stride * width * depth)
     rows = max(1, min(down.count, COPY // rows_read))
+    if len(down.offsets) * len(across.offsets) * depth * filters <= KEPT:  # then every task may read all weights
+        rows = min(rows, max(parts(PIXELS, max(1, across.count)), parts(down.count, parts(TASKS, max(1, images * groups)))))
     rows = max(1, parts(down.count, max(1, parts(down.count, rows))))  # about equal blocks
     if across.count == 1:
-        rows = parts(rows, 8) * 8  # a block of single pixels, without rest in tiles of 8
+        rows = parts(rows, UNIT) * UNIT  # a block of single pixels, without rest in tiles of 8
     at_once = 1 if rows < down.count else max(1, min(images, parts(PIXELS, max(1, down.count * across.count))))
     blocks = parts(images, at_once) * parts(down.count, rows) * groups
     shares = min(parts(filters, LANES), parts(TASKS, max(blocks, 1)))
@@ -127,7 +131,7 @@ def plan(images, groups, source, target, down, across):
         least = parts(FEWEST, across.count)
         rows = min(rows, max(least, parts(down.count, parts(ENOUGH, max(1, shares * images * groups)))))
         rows = parts(down.count, parts(down.count, rows))  # about equal again
-        rows = parts(rows, 8) * 8 if across.count == 1 else rows
+        rows = parts(rows, UNIT) * UNIT if across.count == 1 else rows
         blocks = images * parts(down.count, rows) * groups
     some_filters = parts(parts(filters, shares), LANES) * LANES
     copied = ((rows - 1) * down.stride + down.reach, across.extent)

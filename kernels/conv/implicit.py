@@ -34,7 +34,7 @@ from ..runtime import contiguous, jit
 from ..simd.places import add_outer_at, add_row, add_stored_at, clamp_tile, places_of, prefetch_at, store_tile_at, stream_tile_at
 from ..simd.tile import ROWS, VECTORS, load_square, store_tile, transpose, zero_tile
 from ..simd.vector import lanes, load, load_part, prefetch, store, store_part, zero
-from .correlation import LANES, Plan, forward_axis, gradient_axes, parts, plan
+from .correlation import KEPT, LANES, UNIT, Plan, forward_axis, gradient_axes, parts, plan
 from .epilogue import NOTHING
 from .outputs import source, target
 from .sizes import sizes
@@ -43,7 +43,6 @@ from .workspace import aligned, workspace
 NAME = "implicit"
 RATE = 150e9  # FLOP/s of one core
 MOVE = 0.3e-9  # seconds to copy or pack an element
-KEPT = 128 << 10  # elements of weights that stay in the second-level cache
 LINE = 16  # elements of a cache line
 READ = 0.5e-9  # seconds to fetch a weight
 NUMBERS = len(Plan._fields)
@@ -237,7 +236,7 @@ def padded_bias(bias, groups):
 @jit(parallel=True)
 def _correlate(tasks, x, w, bias, add, relu, stream, y, y0, numbers, shifts, scratch):
     p = Plan(*to_fixed_tuple(numbers, NUMBERS))  # an array is handed over in a fifth of the time that a tuple of thirty takes
-    copied = np.full(len(scratch), -1)  # which block each thread's scratch memory has: tasks of the same block follow one another
+    copied = np.full(len(scratch), -1)  # which block each thread has read last (and copied to its scratch memory): tasks of the same block follow one another
     for task in prange(tasks):
         thread = get_thread_id()
         copied[thread] = _correlate_block(np.int64(task), x, w, bias, add, relu, stream, y, y0, p, shifts, scratch[thread], copied[thread])
@@ -245,13 +244,16 @@ def _correlate(tasks, x, w, bias, add, relu, stream, y, y0, numbers, shifts, scr
 
 @jit
 def _correlate_block(task, x, w, bias, add, relu, stream, y, y0, p, shifts, mine, copied):
-    """The results of some images, some rows, some filters of one group. copied: the block that `mine` has a copy of; returns which it has now."""
+    """The results of some images, some rows, some filters of one group. copied: the block that the thread has read, and `mine` a copy of; returns which it is now."""
     images, rows, some = p.block_images, p.block_rows, p.block_filters
     shares, bands = (p.filters + some - 1) // some, (p.rows + rows - 1) // rows
     k, task = task % shares * some, task // shares
     block, g, task = task, task % p.groups, task // p.groups
-    row, image = task % bands * rows, task // bands * images
-    images, rows = min(images, p.images - image), min(rows, p.rows - row)
+    band, image = task % bands, task // bands * images
+    unit = UNIT if p.columns == 1 else 1
+    units = (p.rows + unit - 1) // unit
+    row, behind = units * band // bands * unit, units * (band + 1) // bands * unit
+    images, rows = min(images, p.images - image), min(behind, p.rows) - row
     pixels = images * rows * p.columns
     read, write = np.empty(pixels, np.int64), np.empty(pixels, np.int64)
     list_pixels(image, images, row, rows, g, p, read, write)
@@ -263,17 +265,18 @@ def _correlate_block(task, x, w, bias, add, relu, stream, y, y0, p, shifts, mine
     source, y0, b0 = x if p.in_place else mine, y0 + g * p.filters, g * ((p.filters + 31) // 32 * 32)
     whole = k + (end - k) // W * W
     wide, narrow, a0 = zero_tile(w, ROWS, VECTORS), zero_tile(w, ROWS, 1), g * p.filters
-    _tiles(wide, source, read, k, whole, W, shifts, p, w, weights, bias, b0, add, residual, a0, relu, stream, y, y0, write)
+    new = block != copied
+    _tiles(wide, source, read, new, k, whole, W, shifts, p, w, weights, bias, b0, add, residual, a0, relu, stream, y, y0, write)
     if end - whole > lanes(w):
-        _tiles(wide, source, read, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
+        _tiles(wide, source, read, new and whole == k, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
     elif end > whole:
-        _tiles(narrow, source, read, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
+        _tiles(narrow, source, read, new and whole == k, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
     return block
 
 
 @jit
-def _tiles(nothing, x, read, first, end, columns, shifts, p, w, w0, bias, b0, add, residual, a0, relu, stream, y, y0, write):
-    """The filters from `first` to `end`, `columns` at a time, at all pixels of a block. nothing: a tile of zeros.
+def _tiles(nothing, x, read, new, first, end, columns, shifts, p, w, w0, bias, b0, add, residual, a0, relu, stream, y, y0, write):
+    """The filters from `first` to `end`, `columns` at a time, at all pixels of a block. nothing: a tile of zeros. new: whether x may be far away.
 
     If all their weights stay in the second-level cache, it goes pixel by pixel, so that results are written in a row; else panel by panel of weights, each of which
     stays in the nearest cache. Either way the weights that come next are asked for in good time: the next panel, or those of the next task. (One function with
@@ -297,7 +300,7 @@ def _tiles(nothing, x, read, first, end, columns, shifts, p, w, w0, bias, b0, ad
         for t in range(len(shifts)):
             behind = shifts[t] + p.run
             for line in range(shifts[t], behind, LINE):
-                if f == first:
+                if new and f == first:
                     prefetch_at(nothing, x, soon, line)  # eight pixels at once are more streams than the machine foresees by itself
                 if foresee:
                     for _ in range(lines):
