@@ -32,8 +32,9 @@ def max_values(x, window):
     if not lies_channels_last(x):
         return max_forward(x, window)[0]
     (N, C, H, W), tables = x.shape, _tables(x.shape[2:], window)
-    y = empty((N, C, tables.P, tables.Q), x.dtype, x)
-    pixels.max_values(flat(x), N, C, H, W, tables.rows, tables.columns, past_cache(flat(y), C), flat(y))
+    y = empty_channels_last((N, C, tables.P, tables.Q), x.dtype)
+    out = _pixels(y)
+    pixels.max_values(_pixels(x), N, C, H, W, tables.rows, tables.columns, past_cache(out, C), out)
     return y
 
 
@@ -98,12 +99,22 @@ def _slices(slices):
     return np.array([(s.start, s.stop, s.step) for s in slices], np.int64).reshape(-1, 3)
 
 
+def _pixels(x):
+    """The elements of x, which lies channels-last, as they lie: what `flat` makes of it without asking how it lies."""
+    return x.transpose(0, 2, 3, 1).reshape(-1)
+
+
 def _averages(x, tables, numbers):
-    x, (N, C, H, W) = ordered(x), x.shape
-    y, numbers = empty((N, C, tables.P, tables.Q), x.dtype, x), numbers.astype(x.dtype)
+    (N, C, H, W), numbers = x.shape, numbers.astype(x.dtype)
+    if not lies_channels_last(x):
+        x = ordered(x)
     if lies_channels_last(x):
-        pixels.avg_forward(flat(x), N, C, H, W, tables.rows, tables.columns, numbers, past_cache(flat(y), C), flat(y))
-    elif tables.one_sees_all:
+        y = empty_channels_last((N, C, tables.P, tables.Q), x.dtype)
+        out = _pixels(y)
+        pixels.avg_forward(_pixels(x), N, C, H, W, tables.rows, tables.columns, numbers, past_cache(out, C), out)
+        return y
+    y = empty((N, C, tables.P, tables.Q), x.dtype, x)
+    if tables.one_sees_all:
         planes.mean_forward(x.reshape(N * C, H * W), numbers[0, 0], y.reshape(N * C))
     else:
         planes.avg_forward(x.reshape(N * C, H, W), tables.rows, tables.columns, numbers, y.reshape(N * C, tables.P, tables.Q))

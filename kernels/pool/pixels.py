@@ -23,6 +23,8 @@ from ..runtime import jit
 from ..simd.choose import div, load_bytes, number, put, store_bytes, take, where_equal, where_larger
 from ..simd.vector import add, fma, lanes, load, splat, zero
 
+FEW, BLOCK = 8, 16  # below FEW rows of windows (a mean over all of one image is a single window) a task is BLOCK vectors of channels of one
+
 # ---- four vectors at a time: a window is a short loop, which costs about as much to begin and to end as a vector's work in it
 
 
@@ -156,15 +158,19 @@ def _max_backward_row(dy, winners, image, h, C, W, Q, S, by_row, by_column, past
 def avg_forward(x, N, C, H, W, rows, columns, numbers, past_cache, y):
     """y of x, both flat; numbers (P, Q) to divide by."""
     P = len(rows)
-    for task in prange(N * P):
-        _avg_row(x, task // P * H * W * C, C, W, rows[task % P], columns, numbers[task % P], past_cache, y, task * len(columns) * C)
+    width = BLOCK * lanes(x) if N * P < FEW else max(1, C)  # channels to a task
+    blocks = (C + width - 1) // width
+    for task in prange(N * P * blocks):
+        row, c = task // blocks, task % blocks * width
+        _avg_row(x, row // P * H * W * C, C, c, min(C, c + width), W, rows[row % P], columns, numbers[row % P], past_cache, y, row * len(columns) * C)
 
 
 @jit
-def _avg_row(x, image, C, W, row, columns, numbers, past_cache, y, out):
+def _avg_row(x, image, C, c0, c1, W, row, columns, numbers, past_cache, y, out):
+    """A row of windows, channels c0 to c1."""
     for q in range(len(columns)):
         first, end, step = columns[q]
-        for c in range(0, C, 4 * lanes(x)):
+        for c in range(c0, c1, 4 * lanes(x)):
             total = four(zero(x))
             for h in range(row[0], row[1], row[2]):
                 for w in range(first, end, step):

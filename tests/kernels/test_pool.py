@@ -273,6 +273,17 @@ def test_channels_last(case, C, dtype, past_cache, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("C", [127, 256, 300, 513])
+def test_means_of_few_windows_are_shared_out_by_channels(C, dtype):
+    """One window, a few, and enough rows of them to be tasks by themselves. Kills: the last block of channels lost or too long, a block of another pixel or image."""
+    cpu, rng = backend("cpu").pool, np.random.default_rng(0)
+    for shape, output_size in (((1, C, 7, 7), (1, 1)), ((2, C, 4, 5), (2, 3)), ((1, C, 7, 2), (4, 1)), ((4, C, 4, 3), (2, 1))):
+        x = channels_last(rng.standard_normal(shape).astype(dtype))
+        close(cpu.adaptive_avg_forward(x, output_size), reference.adaptive_avg_forward(x, output_size), shape[2] * shape[3])
+        assert_same_bits_on_any_number_of_threads(lambda x=x, size=output_size: cpu.adaptive_avg_forward(x, size))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("C", [3, 16, 37])
 @pytest.mark.parametrize("case", SLIDING)
 def test_maxima_alone(case, C, dtype):
