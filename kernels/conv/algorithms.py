@@ -7,6 +7,7 @@ Every algorithm is a module with the reference's three functions, in a form that
     forward(x, packed, w_shape, bias, geometry, epilogue)    input_grad(dy, w, x_shape, geometry)    weight_grad(dy, x, w_shape, geometry)
     cost(form, n, geometry, dtype)   a model of the seconds it takes on one core; math.inf for what it cannot do.  form: one of FORMS, n: the Sizes
     scratch(form, n, geometry)       elements of scratch memory that all threads together need
+    POOLS                            if it is there: forward takes the maximum of 2x2 results on the way
 
 The cheapest by that model is taken: a function of shape and dtype alone, so the choice (and with it every bit of the result) never depends on timing or on the
 number of threads. `explain` prints the model's figures. A caller overrules the model with `algorithm="direct"`, a user with TINYCNN_CONV=direct in the

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .algorithms import algorithm_module, choose
-from .epilogue import NOTHING
+from .epilogue import NOTHING, Epilogue, finish
 
 
 class PackedFilters(NamedTuple):
@@ -29,6 +29,9 @@ def forward(x, w, bias, geometry, algorithm=None, *, epilogue=NOTHING):
     packed = isinstance(w, PackedFilters)
     chosen = choose("forward", x.shape, w.shape, geometry, x.dtype, w.algorithm if packed else algorithm)
     packed = w.array if packed else chosen.pack(w, x.shape, geometry)
+    if epilogue.pool and not hasattr(chosen, "POOLS"):
+        y = chosen.forward(x, packed, w.shape, bias, geometry, epilogue._replace(out=None, pool=False))
+        return finish(y, Epilogue(out=epilogue.out, pool=True))
     return chosen.forward(x, packed, w.shape, bias, geometry, epilogue)
 
 
@@ -38,9 +41,14 @@ def prepare(x_shape, w, bias, geometry, epilogue=NOTHING, x_pixel=None):
     x_pixel: elements from pixel to pixel of the x that will come, where it is some channels of a channels-last array, which is read where it lies.
     """
     chosen = algorithm_module(w.algorithm)
-    if hasattr(chosen, "prepare"):
+    if hasattr(chosen, "prepare") and (hasattr(chosen, "POOLS") or not epilogue.pool):
         return chosen.prepare(x_shape, w.array, w.shape, bias, geometry, epilogue, x_pixel)
-    return lambda x, add=None: chosen.forward(x, w.array, w.shape, bias, geometry, epilogue._replace(add=add))
+    return lambda x, add=None: forward(x, w, bias, geometry, epilogue=epilogue._replace(add=add))
+
+
+def pools(x_shape, w_shape, geometry, dtype):
+    """Whether a 2x2 maximum of the results costs forward nothing (Epilogue.pool)."""
+    return hasattr(choose("forward", x_shape, w_shape, geometry, dtype), "POOLS")
 
 
 def input_grad(dy, w, x_shape, geometry, algorithm=None, *, add=None):

@@ -1,6 +1,6 @@
 """What may be done with the results of a convolution while they are still at hand, instead of in passes of their own over memory.
 
-    y = relu(conv(x, w) + bias + add)        written to `out`
+    y = relu(conv(x, w) + bias + add)        and of it perhaps only the maximum of each 2 x 2, written to `out`
 
 A pass over a large activation costs as much as a tenth to a half of the convolution that made it; in a register the same takes an instruction. Algorithms that
 can do this on the way do; for the others `finish` does it afterwards, with the same result.
@@ -14,6 +14,11 @@ class Epilogue(NamedTuple):
     relu: bool = False
     add: np.ndarray | None = None  # an array of y's shape: what a residual block adds
     out: np.ndarray | None = None  # where y goes, an array of its shape; it may be some channels of a larger one
+    pool: bool = False  # of an odd row or column the last is left out
+
+    def shape(self, n):
+        """The shape of y."""
+        return (n.N, n.K, n.P // 2, n.Q // 2) if self.pool else (n.N, n.K, n.P, n.Q)
 
 
 NOTHING = Epilogue()
@@ -25,6 +30,9 @@ def finish(y, epilogue):
         y += epilogue.add
     if epilogue.relu:
         np.maximum(y, 0, out=y)
+    if epilogue.pool:
+        N, K, P, Q = y.shape
+        y = y[:, :, :P - P % 2, :Q - Q % 2].reshape(N, K, P // 2, 2, Q // 2, 2).max((3, 5))
     if epilogue.out is None:
         return y
     epilogue.out[...] = y

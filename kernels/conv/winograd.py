@@ -34,7 +34,7 @@ from ..matmul.block import panel_width, whole_vectors
 from ..matmul.panels import multiply_panels
 from ..memory import empty_channels_last, past_cache
 from ..runtime import contiguous, jit
-from ..simd.choose import stream
+from ..simd.choose import stream, where_larger
 from ..simd.vector import add, lanes, load, load_part, maximum, prefetch, store, store_part, zero
 from .correlation import parts
 from .epilogue import NOTHING
@@ -45,6 +45,7 @@ from .winograd_transform import constant_of, transform
 from .workspace import aligned, workspace
 
 NAME = "winograd"
+POOLS = True  # tiles of results are even, so that none of 2 x 2 results lies in two of them
 RATE = 130e9  # FLOP/s of one core
 MOVE = 0.12e-9  # seconds for an element of V or M: computed, written, read
 READ, FETCH = 0.3e-9, 0.5e-9  # seconds for an element of U, from the last cache, or from memory
@@ -119,8 +120,8 @@ def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
 def prepare(x_shape, packed, w_shape, bias, geometry, epilogue=NOTHING, x_pixel=None):
     """The function of x, and of what is added, that forward is for images of this shape. x_pixel: elements from pixel to pixel of x, if there are gaps."""
     n = sizes(x_shape, w_shape, geometry)
-    y, memory, start, y_pixel = target(epilogue.out, (n.N, n.K, n.P, n.Q), packed.dtype)
-    run = convolution(packed, memory, start, forward_tiling(n, geometry, y_pixel, x_pixel), n.G, bias, epilogue.relu)
+    y, memory, start, y_pixel = target(epilogue.out, epilogue.shape(n), packed.dtype)
+    run = convolution(packed, memory, start, forward_tiling(n, geometry, y_pixel, x_pixel), n.G, bias, epilogue.relu, epilogue.pool)
 
     def forward(x, add=None):
         run(source(x, x_pixel), add)
@@ -254,7 +255,7 @@ def _transform_some(form, w, w0, first, inner, outer, turned, u, u0):
 # ------------------------------------------------------------------------------------------------------------------ the three steps
 
 
-def convolution(u, out, start, tiling, groups, bias=None, relu=False):
+def convolution(u, out, start, tiling, groups, bias=None, relu=False, pool=False):
     """The function of a flat source that takes every group in turn: out[start + ...] = the convolution with transformed filters, and the epilogue."""
     dtype, (block, elements) = u.dtype, tiles_at_once(tiling)
     nothing = np.zeros(0, dtype)
@@ -268,7 +269,7 @@ def convolution(u, out, start, tiling, groups, bias=None, relu=False):
         with workspace(own, dtype, shared) as (rows, all_tiles):
             for g in range(groups):
                 k = g * tiling.K
-                arguments = (tiling, x, g * tiling.C, filters[g], bias, k, add, tiling.K * groups, relu, past, out, start + k)
+                arguments = (tiling, x, g * tiling.C, filters[g], bias, k, add, tiling.K * groups, relu, pool, past, out, start + k)
                 if block:
                     _in_blocks(*arguments, block, rows)
                 else:
@@ -277,7 +278,7 @@ def convolution(u, out, start, tiling, groups, bias=None, relu=False):
 
 
 @jit(parallel=True)
-def _in_blocks(form, x, x0, u, bias, k0, residual, residual_pixel, relu, past, y, y0, block, scratch):
+def _in_blocks(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, block, scratch):
     """Each block of tiles through all three steps, by one thread."""
     tiles, places = form.images * form.down * form.across, constant_of(form, "SIZE") ** 2
     for number in prange((tiles + block - 1) // block):
@@ -294,11 +295,11 @@ def _in_blocks(form, x, x0, u, bias, k0, residual, residual_pixel, relu, past, y
             for i in range(places):
                 here, following = place_of(form, i, k, width, form.C), place_of(form, i + 1, k, width, form.C)
                 multiply_panels(end - first, some, form.C, v, i * C, v_row, 1, k == 0, u, here, following, m, i * width, m_row, False)
-            output_tiles(form, first, end, k, k + some, m, 0, m_row, width, edge, bias, k0, residual, residual_pixel, relu, past, y, y0)
+            output_tiles(form, first, end, k, k + some, m, 0, m_row, width, edge, bias, k0, residual, residual_pixel, relu, pool, past, y, y0)
 
 
 @jit(parallel=True)
-def _in_phases(form, x, x0, u, bias, k0, residual, residual_pixel, relu, past, y, y0, chunk, shared, scratch):
+def _in_phases(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, chunk, shared, scratch):
     """Chunk by chunk, all threads together: transform, multiply, transform back."""
     tiles, places = form.images * form.down * form.across, constant_of(form, "SIZE") ** 2
     C, K = whole_vectors(form.C, x), whole_vectors(form.K, x)
@@ -321,7 +322,7 @@ def _in_phases(form, x, x0, u, bias, k0, residual, residual_pixel, relu, past, y
         for piece in prange(pieces):
             begin, end = count * np.int64(piece) // pieces, count * (np.int64(piece) + 1) // pieces
             square = scratch[get_thread_id()]
-            output_tiles(form, first + begin, first + end, 0, form.K, m, begin * m_row, m_row, K, square, bias, k0, residual, residual_pixel, relu, past, y, y0)
+            output_tiles(form, first + begin, first + end, 0, form.K, m, begin * m_row, m_row, K, square, bias, k0, residual, residual_pixel, relu, pool, past, y, y0)
 
 
 @jit
@@ -359,22 +360,29 @@ def copy_square(x, at, down, across, C, top, left, H, W, n, edge, row):
 
 
 @jit
-def output_tiles(form, first, end, some, behind, products, m0, row, plane, square, bias, k0, residual, residual_pixel, relu, past, y, y0):
+def output_tiles(form, first, end, some, behind, products, m0, row, plane, square, bias, k0, residual, residual_pixel, relu, pool, past, y, y0):
     """Y of the tiles from `first` to `end`, filters from `some` to `behind`, and the epilogue. M: place i of tile t, filter k, is at
     products[m0 + (t - first)*row + i*plane + k - some]."""
     n, m, L = constant_of(form, "SIZE"), constant_of(form, "OUTPUTS"), lanes(y)
     for t in range(first, end):
         image, top, left = t // (form.down * form.across), t // form.across % form.down * m, t % form.across * m
-        rows, columns = min(m, form.P - top), min(m, form.Q - left)
-        at = (image * form.P + top) * form.Q + left
+        rows, columns, P, Q, step = min(m, form.P - top), min(m, form.Q - left), form.P, form.Q, 1
+        if pool:
+            rows, columns, P, Q, step = rows - rows % 2, columns - columns % 2, P // 2, Q // 2, 2
+        at = (image * P + top // step) * Q + left // step
         for k in range(some, behind, L):
             transform(form, "output", products, m0 + (t - first) * row + k - some, n * plane, plane, square, 0, m * L, L)
             count = min(L, form.K - k)
             shift = load_part(bias, k0 + k, count) if bias.size else zero(y)
-            for i in range(rows):
-                for j in range(columns):
-                    value = add(load(square, (i * m + j) * L), shift)
-                    pixel = at + i * form.Q + j
+            for i in range(0, rows, step):
+                for j in range(0, columns, step):
+                    value = load(square, (i * m + j) * L)
+                    if pool:
+                        for other in (i * m + j + 1, (i + 1) * m + j, (i + 1) * m + j + 1):
+                            new = load(square, other * L)
+                            value = where_larger(new, value, new, value)
+                    value = add(value, shift)
+                    pixel = at + i // step * Q + j // step
                     if residual.size:
                         value = add(value, load_part(residual, pixel * residual_pixel + k0 + k, count))
                     if relu:

@@ -90,6 +90,20 @@ def test_reductions_of_one_input_are_one_product(rectified, twice, filters, kern
     assert [step.shape[1] for step in plan.steps if step.text == "1x1" and step.input_shapes[0][1] == 5] == filters
 
 
+@pytest.mark.parametrize("pool, shape, pooled", [({}, (8, 8), True), ({}, (9, 11), True), ({"ceil_mode": True}, (9, 11), False), ({"stride": 1}, (8, 8), False),
+                                                 ({"padding": 1}, (8, 8), False)])
+def test_pools_that_convolutions_take_over(pool, shape, pooled, monkeypatch):
+    """Where the fast kernels do it: windows of 2x2 that do not overlap. Kills: one of another kind taken for it; a pool or a ReLU lost or done twice."""
+    monkeypatch.setenv("TINYCNN_CONV", "winograd")
+    behind_relu = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, **pool), nn.Conv2d(16, 3, 1))
+    before_relu = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.MaxPool2d(2, **pool), nn.ReLU(), nn.Conv2d(16, 3, 1))
+    with tinycnn.use_kernels("cpu"):
+        for net in (behind_relu, before_relu):
+            plan = check(net, images(2, 16, *shape))
+            assert plan.steps[0].algorithm == "winograd" and ("max_pool" not in ops(plan)) == pooled
+    assert "max_pool" in ops(check(behind_relu, images(2, 16, *shape)))
+
+
 def two_readers_of_a_relu(net, x):
     y = net.a(x)
     return F.relu(y) + y

@@ -247,6 +247,32 @@ def test_epilogue_into_channels_of_a_larger_array(case, dtype, algorithm):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [(8, 12), (9, 7), (2, 3), (14, 5)])
+def test_epilogue_that_pools(size, dtype, algorithm):
+    """The maximum of 2x2 results, of odd extents without the last, between other channels. Kills: windows from one result on; a result beyond the border that counts;
+    a NaN that is lost; a place among pooled pixels counted in those that were."""
+    w_shape, groups = ((16, 1, 3, 3), 16) if algorithm == "depthwise" else ((5, 16, 3, 3), 1)
+    x_shape, geometry = (2, 16, *size), Geometry(padding=(1, 1), groups=groups)
+    only_what_it_can(algorithm, x_shape, w_shape, geometry)
+    rng = np.random.default_rng(0)
+    x, w, bias = (rng.standard_normal(shape).astype(dtype) for shape in (x_shape, w_shape, w_shape[:1]))
+    K, P, Q = w_shape[0], size[0] // 2, size[1] // 2
+    packed = cpu.pack(w, x_shape, geometry, algorithm)
+    exact = reference.forward(*(array.astype(np.float64) for array in (x, w, bias)), geometry)
+    expected = exact[:, :, :2 * P, :2 * Q].reshape(2, K, P, 2, Q, 2).max((3, 5))
+    larger = np.full((2, P, Q, K + 7), 9, dtype).transpose(0, 3, 1, 2)
+    out = larger[:, 3:3 + K]
+    assert cpu.forward(x, packed, bias, geometry, epilogue=Epilogue(True, None, out, pool=True)) is out
+    close(out, np.maximum(expected, 0), w[0].size)
+    assert (larger[:, :3] == 9).all() and (larger[:, 3 + K:] == 9).all()
+    close(cpu.forward(x, packed, None, geometry, epilogue=Epilogue(pool=True)), expected - bias[:, None, None], w[0].size)
+    x[0, :, 0, 0] = np.nan
+    found = cpu.forward(x, packed, bias, geometry, epilogue=Epilogue(True, pool=True))
+    assert np.isnan(found[0, :, 0, 0]).all() and not np.isnan(found[1]).any()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", ["plain", "one by one", "one by one, strided, padded", "groups", "first layer", "channels, filters", "images", "depthwise"])
 def test_prepared_and_reading_channels_of_a_larger_array(case, dtype, algorithm):
     """The function that is made once, on images between whose pixels others lie. Kills: the gaps taken for channels; a plan for images without gaps; anything of the

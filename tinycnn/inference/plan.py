@@ -21,7 +21,7 @@ class Plan:
     def __init__(self, model, x_shape, dtype, device):
         graph = trace(model, x_shape, dtype, AS_THEY_ARE)
         own_pool = hasattr(device.xp, "get_default_memory_pool")  # an array module that has freed memory at hand needs no buffers planned
-        self.steps = rewritten(graph, x_shape, join=not own_pool)
+        self.steps = rewritten(graph, x_shape, not own_pool, getattr(device.kernels.conv, "pools", None))
         self.outputs, self.structure = graph.outputs, graph.structure
         for step in self.steps:
             step.weights = {part: device.xp.asarray(array) for part, array in step.weights.items()}

@@ -3,6 +3,7 @@
     batch norm after a convolution      (conv(x, w) + b - mean) * s + shift = conv(x, s*w) + (b - mean)*s + shift,    s = weight / sqrt(var + eps)
     an addition                         done by whichever convolution runs last, on its results while they are in registers
     ReLU                                the same
+    2x2 maximum after a convolution     done by the convolution before its results are written, where its algorithm can
     1x1 convolutions of the same input  one with the filters of all, if other convolutions read their results (the reductions of an inception)
 
 A result that somebody else reads too must stay what it is: only a step with a single reader takes that reader over.
@@ -11,6 +12,7 @@ from collections import Counter
 
 import numpy as np
 
+from ..kernels.conv.geometry import Geometry
 from .describe import options
 
 WEIGHTED = ("conv", "linear")
@@ -29,7 +31,7 @@ class Step:
         self.weights = {part: graph.values[name] for part, name in node.weights.items()}
         self.shape, self.dtype, self.layer = node.whole, node.dtype, node.layer
         self.input_shapes = [shapes[name] for name in node.inputs]
-        self.added = self.relu = False
+        self.added = self.relu = self.pool = False
         self.taken = []
         self.parts = []  # of a joined convolution: (name, first channel, end) of each result
         self.text = options(self.op, self.options, self.weights)
@@ -54,13 +56,16 @@ class Step:
         return f"<{self.op} {self.name} of {', '.join(self.inputs)}>"
 
 
-def rewritten(graph, x_shape, join=True):
-    """The Steps of a graph in evaluation mode, for images of the shape that it was traced on. join: whether results may be channels of a larger array."""
+def rewritten(graph, x_shape, join=True, pools=None):
+    """The Steps of a graph in evaluation mode, for images of the shape that it was traced on.
+
+    join: whether results may be channels of a larger array. pools: the kernel table's function that says which convolutions take the maximum of 2x2 results.
+    """
     shapes = {"image": tuple(x_shape), **{node.name: node.whole for node in graph.nodes}}
     steps = [Step(node, graph, shapes) for node in graph.nodes]
     for rule in (fold_batch_norms, fuse_additions, fuse_relus, *([join_siblings] if join else [])):
         steps = rule(steps, graph.outputs)
-    return steps
+    return fuse_pools(steps, graph.outputs, pools) if pools else steps
 
 
 def readers(steps, outputs):
@@ -91,6 +96,19 @@ def fuse_relus(steps, outputs):
         before.relu = True
         before.take(step)
     return merged(steps, outputs, fuse, lambda step, before: step.op == "relu" and before.op in RECTIFYING)
+
+
+def fuse_pools(steps, outputs, pools):
+    """The maximum of 2x2 results, none of which is in two windows, by the convolution that computes them."""
+    def fuse(before, step):
+        before.pool = True
+        before.take(step)
+
+    def fits(step, before):
+        plain = step.op == "max_pool" and step.options == {**step.options, "size": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1), "ceil_mode": False}
+        able = before.op == "conv" and not (before.added or before.pool or before.parts)
+        return plain and able and pools(before.input_shapes[0], before.weights["weight"].shape, Geometry(**before.options), before.dtype)
+    return merged(steps, outputs, fuse, fits)
 
 
 def merged(steps, outputs, merge, fits):
