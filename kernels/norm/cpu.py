@@ -23,7 +23,6 @@ from math import prod
 import numpy as np
 
 from ..memory import empty, flat, in_order_of, lies_channels_last, ordered, past_cache
-from ..runtime import contiguous
 from . import pixels, planes
 from .reference import follow_  # noqa: F401 - a few numbers for each channel
 
@@ -31,16 +30,11 @@ from .reference import follow_  # noqa: F401 - a few numbers for each channel
 def batch_forward(x, weight, bias, eps, relu=False, added=None):
     """(y, mean, var), the last two float64 (C,). weight and bias (C,) or None; added: an array of x's shape or None."""
     x, C = ordered(x), x.shape[1]
-    weight, bias = per_channel(weight, 1, C), per_channel(bias, 0, C)
-    y, added = empty(x.shape, x.dtype, x), in_order_of(x, added) if added is not None else np.empty(0, x.dtype)
-    if x.size == 0:
-        return y, np.zeros(C), np.zeros(C)
-    if in_pixels(x):
-        mean, var = pixels.statistics(flat(x), C)
-        pixels.normalise(flat(x), *coefficients(x.dtype, weight, bias, mean, var, eps), flat(added), relu, past_cache(flat(y)), flat(y))
-    else:
-        mean, var = np.empty(C), np.empty(C)
-        planes.forward(flat(x), *rows(x), weight, bias, float(eps), flat(added), relu, past_cache(flat(y), rows(x)[2]), flat(y), mean, var)
+    y, mean, var = empty(x.shape, x.dtype, x), np.zeros(C), np.zeros(C)
+    if x.size:
+        kernels, sizes = kernels_for(x)
+        kernels.forward(flat(x), *sizes, per_channel(weight, 1, C), per_channel(bias, 0, C), float(eps), alike(x, added), relu,
+                        past_cache(flat(y), sizes[-1]), flat(y), mean, var)
     return y, mean, var
 
 
@@ -57,55 +51,39 @@ def batch_relu_backward(dy, x, y, weight, bias, mean, var, eps):
 def batch_inference(x, weight, bias, mean, var, eps, relu=False, added=None):
     """y = weight * (x - mean) / sqrt(var + eps) + bias [+ added], with the given mean and variance; rectified if relu."""
     x, C = ordered(x), x.shape[1]
-    y, added = empty(x.shape, x.dtype, x), in_order_of(x, added) if added is not None else np.empty(0, x.dtype)
-    numbers = coefficients(x.dtype, per_channel(weight, 1, C), per_channel(bias, 0, C), mean.astype(np.float64), var, eps)
-    if x.size == 0:
-        return y
-    if in_pixels(x):
-        pixels.normalise(flat(x), *numbers, flat(added), relu, past_cache(flat(y)), flat(y))
-    else:
-        planes.normalise(flat(x), *rows(x), *numbers, flat(added), relu, past_cache(flat(y), rows(x)[2]), flat(y))
+    y = empty(x.shape, x.dtype, x)
+    if x.size:
+        kernels, sizes = kernels_for(x)
+        kernels.normalise(flat(x), *sizes, *map(per_channel, (weight, bias, mean, var), (1, 0, 0, 1), (C,) * 4), float(eps), alike(x, added), relu,
+                          past_cache(flat(y), sizes[-1]), flat(y))
     return y
 
 
 def _backward(dy, x, y, weight, bias, mean, var, eps, relu):
-    x, C, M = ordered(x), x.shape[1], max(1, x.size // x.shape[1])
-    dy, mean, inverse_std = in_order_of(x, dy), mean.astype(np.float64), 1 / np.sqrt(var + eps)
-    dx, passed = empty(x.shape, x.dtype, x), None if y is None else empty(x.shape, x.dtype, x)
-    y, written = (np.empty(0, x.dtype),) * 2 if y is None else (flat(in_order_of(x, y)), flat(passed))
-    if x.size == 0:
-        return dx, np.zeros(C, x.dtype), np.zeros(C, x.dtype), passed
-    centre, scale, shift = coefficients(x.dtype, per_channel(weight, 1, C), per_channel(bias, 0, C), mean, var, eps)
-    if in_pixels(x):
-        dbias, product = pixels.gradient_sums(flat(dy), flat(x), y, centre, scale, shift, relu, past_cache(written), written)
-        dweight = (product - (mean - centre) * dbias) * inverse_std
-        along = dweight * inverse_std / M
-        common = dbias / M - (mean - centre) * along
-        source, masks = (written, False) if y.size else (flat(dy), relu)  # dy that has passed needs no mask any more
-        pixels.project(source, flat(x), centre, scale, shift, common, along, masks, past_cache(flat(dx)), flat(dx))
-    else:
-        dweight, dbias = np.empty(C), np.empty(C)
-        planes.backward(flat(dy), flat(x), y, *rows(x), mean, centre, scale, shift, inverse_std, relu, past_cache(flat(dx), rows(x)[2]), written, flat(dx),
-                        dweight, dbias)
-    return dx, dweight.astype(x.dtype), dbias.astype(x.dtype), passed
+    x, C = ordered(x), x.shape[1]
+    dx, dweight, dbias = empty(x.shape, x.dtype, x), np.zeros(C, x.dtype), np.zeros(C, x.dtype)
+    passed = None if y is None else empty(x.shape, x.dtype, x)
+    if x.size:
+        kernels, sizes = kernels_for(x)
+        dy = pixels.pieces(dy, x) if kernels is pixels else (alike(x, dy),)
+        kernels.backward(*dy, flat(x), alike(x, y), *sizes, *map(per_channel, (weight, bias, mean, var), (1, 0, 0, 1), (C,) * 4), float(eps), relu,
+                         past_cache(flat(dx), sizes[-1]), alike(x, passed), flat(dx), dweight, dbias)
+    return dx, dweight, dbias, passed
 
 
-def coefficients(dtype, weight, bias, mean, var, eps):
-    """centre, scale and shift (see above), (C,) in `dtype`."""
-    centre, scale = mean.astype(dtype), weight / np.sqrt(var + np.float64(eps))
-    return centre, scale.astype(dtype), (bias - (mean - centre) * scale).astype(dtype)
+def kernels_for(x):
+    """(pixels or planes, the sizes that its kernels want): pixels where the C values of a pixel lie side by side."""
+    N, C, *places = x.shape
+    if lies_channels_last(x) or prod(places) == 1 or C == 1:
+        return pixels, (pixels.period(C, x.dtype),)
+    return planes, (N, C, prod(places))
 
 
 def per_channel(values, default, C):
     """values (C,) in float64, or where there are none as many times the default."""
-    return np.full(C, default, np.float64) if values is None else contiguous(values).astype(np.float64)
+    return np.full(C, default, np.float64) if values is None else np.ascontiguousarray(values, np.float64)
 
 
-def in_pixels(x):
-    """Whether the C values of a pixel lie side by side."""
-    return lies_channels_last(x) or prod(x.shape[2:]) == 1 or x.shape[1] == 1
-
-
-def rows(x):
-    """(N, C, length) of the contiguous x: N * C rows, one for each channel of each image."""
-    return (*x.shape[:2], prod(x.shape[2:]))
+def alike(x, other):
+    """The elements of another array, or of none, in the order of x's."""
+    return np.empty(0, x.dtype) if other is None else flat(in_order_of(x, other))

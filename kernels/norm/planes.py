@@ -8,12 +8,12 @@ chain and run one at a time), which changes roundings but always in the same way
 
 All arrays are flat; the rows of channel c begin at (n * C + c) * length.
 """
-import numpy as np
 from numba import prange
 
 from ..runtime import jit
 from ..simd.choose import put, take, where_positive
 from ..simd.vector import add, fma, lanes, maximum, mul, splat, sub, total, zero
+from .channel import coefficients, gradients
 
 BLOCK = 64  # vectors that are summed in x's precision
 SUM = {"reassoc"}  # the one liberty of -ffast-math that a sum needs; NaN and infinity stay what they are
@@ -31,55 +31,37 @@ def forward(x, N, C, length, weight, bias, eps, added, relu, past_cache, y, mean
             start = (n * C + c) * length
             squares += _sum_of_squares(x[start:start + length], mean[c])
         var[c] = squares / max(1, N * length)
-        centre, scale, shift = _coefficients(x, mean[c], var[c], weight[c], bias[c], eps)
+        numbers = coefficients(x, weight[c], bias[c], mean[c], var[c], eps)
         for n in range(N):
-            _normalise(x, (n * C + c) * length, length, centre, scale, shift, added, relu, past_cache, y)
-
-
-@jit
-def _coefficients(x, mean, var, weight, bias, eps):
-    """centre, scale and shift of kernels/norm/cpu.py in x's dtype."""
-    numbers = np.empty(3, x.dtype)
-    numbers[0] = mean
-    scale = weight / np.sqrt(var + eps)
-    numbers[1], numbers[2] = scale, bias - (mean - numbers[0]) * scale
-    return numbers[0], numbers[1], numbers[2]
+            _normalise(x, (n * C + c) * length, length, numbers, added, relu, past_cache, y)
 
 
 @jit(parallel=True)
-def normalise(x, N, C, length, centre, scale, shift, added, relu, past_cache, y):
+def normalise(x, N, C, length, weight, bias, mean, var, eps, added, relu, past_cache, y):
     for row in prange(N * C):
         c = row % C
-        _normalise(x, row * length, length, centre[c], scale[c], shift[c], added, relu, past_cache, y)
+        numbers = coefficients(x, weight[c], bias[c], mean[c], var[c], eps)
+        _normalise(x, row * length, length, numbers, added, relu, past_cache, y)
 
 
 @jit(parallel=True)
-def backward(dy, x, y, N, C, length, mean, centre, scale, shift, inverse_std, relu, past_cache, passed, dx, dweight, dbias):
-    """dx, dweight and dbias of the dy that pass the rectifier (see pixels.gradient_sums, also for y and passed)."""
+def backward(dy, x, y, N, C, length, weight, bias, mean, var, eps, relu, past_cache, passed, dx, dweight, dbias):
+    """dx, dweight and dbias of the dy that pass the rectifier (see pixels.backward, also for y and passed)."""
     for c in prange(C):
-        sum_dy, sum_dy_x = 0.0, 0.0
+        numbers = coefficients(x, weight[c], bias[c], mean[c], var[c], eps)
+        sum_dy, product = 0.0, 0.0
         for n in range(N):
-            a, b = _gradient_sums(dy, x, y, (n * C + c) * length, length, centre[c], scale[c], shift[c], relu, passed)
+            a, b = _gradient_sums(dy, x, y, (n * C + c) * length, length, numbers, relu, passed)
             sum_dy += a
-            sum_dy_x += b
+            product += b
         dbias[c] = sum_dy
-        dweight[c] = (sum_dy_x - (mean[c] - centre[c]) * sum_dy) * inverse_std[c]
-        common, along = _shares(x, sum_dy, dweight[c], mean[c] - centre[c], inverse_std[c], max(1, N * length))
+        dweight[c], common, along = gradients(x, sum_dy, product, mean[c], numbers[0], var[c], eps, max(1, N * length))
         for n in range(N):
             start = (n * C + c) * length
             if y.size:
-                _project(passed, x, start, length, centre[c], scale[c], shift[c], common, along, False, past_cache, dx)
+                _project(passed, x, start, length, numbers, common, along, False, past_cache, dx)
             else:
-                _project(dy, x, start, length, centre[c], scale[c], shift[c], common, along, relu, past_cache, dx)
-
-
-@jit
-def _shares(x, dbias, dweight, rest, inverse_std, M):
-    """common and along of kernels/norm/cpu.py in x's dtype."""
-    numbers = np.empty(2, x.dtype)
-    numbers[1] = dweight * inverse_std / M
-    numbers[0] = dbias / M - rest * dweight * inverse_std / M
-    return numbers[0], numbers[1]
+                _project(dy, x, start, length, numbers, common, along, relu, past_cache, dx)
 
 
 @jit(fastmath=SUM)
@@ -99,8 +81,8 @@ def _sum_of_squares(a, mean):
 
 
 @jit
-def _normalise(x, start, length, centre, scale, shift, added, relu, past_cache, y):
-    L = lanes(x)
+def _normalise(x, start, length, numbers, added, relu, past_cache, y):
+    L, (centre, scale, shift) = lanes(x), numbers
     for i in range(0, length, L):
         at, left = start + i, length - i
         z = fma(sub(take(x, at, left), splat(centre)), splat(scale), splat(shift))
@@ -110,9 +92,9 @@ def _normalise(x, start, length, centre, scale, shift, added, relu, past_cache, 
 
 
 @jit
-def _gradient_sums(dy, x, y, start, length, centre, scale, shift, relu, passed):
+def _gradient_sums(dy, x, y, start, length, numbers, relu, passed):
     """(sum of dy, sum of dy * (x - centre)), of the dy that pass; in x's precision over BLOCK vectors, beyond in float64."""
-    L, end = lanes(x), start + length
+    L, end, (centre, scale, shift) = lanes(x), start + length, numbers
     sum_dy, sum_dy_x = 0.0, 0.0
     for block in range(start, end, BLOCK * L):
         a, b, stop = zero(x), zero(x), min(end, block + BLOCK * L)
@@ -130,9 +112,9 @@ def _gradient_sums(dy, x, y, start, length, centre, scale, shift, relu, passed):
 
 
 @jit
-def _project(dy, x, start, length, centre, scale, shift, common, along, relu, past_cache, dx):
+def _project(dy, x, start, length, numbers, common, along, relu, past_cache, dx):
     """dx = scale * (dy - common - (x - centre) * along), of the dy that pass."""
-    L = lanes(x)
+    L, (centre, scale, shift) = lanes(x), numbers
     for i in range(0, length, L):
         at, left = start + i, length - i
         off, d = sub(take(x, at, left), splat(centre)), take(dy, at, left)

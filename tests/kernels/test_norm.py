@@ -222,6 +222,27 @@ def test_both_orders_on_all_sizes(shape, dtype, order, past_cache, monkeypatch):
         assert actual.ndim < 4 or (is_channels_last(actual) if order == "channels-last" else actual.flags.c_contiguous)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("C", [16, 48, 272, 24, 3])
+def test_dy_that_is_some_channels_of_a_larger_array(C, dtype):
+    """The same bits as of a copy of them, with a rectifier and a residual or without. More pixels than a tile has; channels that do not fill vectors are copied.
+    Kills: pixels not told from rows; the distance from pixel to pixel taken for that in x; channels beside them read; another order of sums."""
+    norm, rng, shape = backend("cpu").norm, np.random.default_rng(0), (2, C, 67, 41)
+    x, y = (in_order(rng.standard_normal(shape).astype(dtype), "channels-last") for _ in range(2))
+    weight, bias = (rng.standard_normal(C).astype(dtype) for _ in range(2))
+    larger = in_order(rng.standard_normal((2, C + 9, 67, 41)).astype(dtype), "channels-last")
+    larger[:, :4] = larger[:, 4 + C:] = np.nan
+    some = larger[:, 4:4 + C]
+    _, mean, var = norm.batch_forward(x, weight, bias, 1e-3)
+
+    def answers(dy):
+        return (*norm.batch_backward(dy, x, weight, mean, var, 1e-3), *norm.batch_relu_backward(dy, x, None, weight, bias, mean, var, 1e-3)[:3],
+                *norm.batch_relu_backward(dy, x, y, weight, bias, mean, var, 1e-3))
+    for actual, expected in zip(answers(some), answers(some.copy())):
+        np.testing.assert_array_equal(actual, expected)
+    assert_same_bits_on_any_number_of_threads(lambda: answers(some))
+
+
 @pytest.mark.parametrize("order", ["contiguous", "channels-last"])
 def test_the_mask_is_that_of_the_output(order):
     """Where the output is 0 nothing passes, to the element, also where the mean leaves float32 few digits. Kills: a mask from a value rounded otherwise."""

@@ -1,0 +1,21 @@
+"""What belongs to a channel: the few numbers by which its elements are computed (the formulas of kernels/norm/cpu.py), worked out in float64, given in x's precision."""
+import numpy as np
+
+from ..runtime import jit
+
+
+@jit
+def coefficients(x, weight, bias, mean, var, eps):
+    """(centre, scale, shift)"""
+    real = x.dtype.type
+    centre, scale = real(mean), weight / np.sqrt(var + eps)
+    return centre, real(scale), real(bias - (mean - centre) * scale)
+
+
+@jit
+def gradients(x, dbias, product, mean, centre, var, eps, M):
+    """(dweight, common, along) from the sum of dy and the sum of dy * (x - centre); dweight in float64."""
+    real, inverse_std = x.dtype.type, 1 / np.sqrt(var + eps)
+    dweight = (product - (mean - centre) * dbias) * inverse_std
+    along = dweight * inverse_std / M
+    return dweight, real(dbias / M - (mean - centre) * along), real(along)
