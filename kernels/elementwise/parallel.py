@@ -15,7 +15,7 @@ import numpy as np
 from numba import prange
 
 from ..layout import are_some_channels, from_nhwc, is_channels_last, nchw, nhwc
-from ..memory import empty, empty_channels_last, flat, in_order_of, lies_channels_last, ordered, past_cache
+from ..memory import empty, empty_channels_last, flat, in_order_of, lanes_of, lies_channels_last, ordered, past_cache
 from ..runtime import jit
 from ..simd.choose import put, take
 from ..simd.vector import add, lanes, mul, sub
@@ -66,7 +66,8 @@ def concatenate(arrays, axis):
     start, row = 0, shape[axis] * each
     for piece, a in zip(pieces, arrays):
         part = a.shape[axis] * each
-        _place(piece.reshape(-1), rows, part, start, row, out.reshape(-1))
+        past = past_cache(y, row) and start % lanes_of(y.dtype) == 0
+        _place(piece.reshape(-1), rows, part, start, row, past, out.reshape(-1))
         start += part
     return y
 
@@ -110,7 +111,7 @@ def _copy_tile(a, b, start, end, past_cache, y):
 
 
 @jit(parallel=True)
-def _place(piece, rows, part, start, row, y):
+def _place(piece, rows, part, start, row, past_cache, y):
     """Row i of the piece (`part` elements) to `start` of row i of y (`row` elements)."""
     cuts = (part + TILE - 1) // TILE  # long rows are several tasks, and of short ones several make a task
     many = max(1, TILE // part)
@@ -118,4 +119,4 @@ def _place(piece, rows, part, start, row, y):
         first, end = task % cuts * TILE, min(part, (task % cuts + 1) * TILE)
         for i in range(task // cuts * many, min(rows, (task // cuts + 1) * many)):
             for j in range(first, end, lanes(y)):
-                put(y, i * row + start + j, end - j, False, take(piece, i * part + j, end - j))
+                put(y, i * row + start + j, end - j, past_cache, take(piece, i * part + j, end - j))

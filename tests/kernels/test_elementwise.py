@@ -80,12 +80,16 @@ def test_copies_are_fresh(channels_last):
             assert is_channels_last(y) if channels_last else y.flags.c_contiguous
 
 
+@pytest.mark.parametrize("extents", [(3, 32, 0, 17), (32, 16, 0, 16), (16, 24, 0, 8)])
+@pytest.mark.parametrize("past_cache", [False, True])
 @pytest.mark.parametrize("dtype", [*DTYPES, np.int64])
 @pytest.mark.parametrize("axis", [0, 1, 2, 3])
-def test_concatenations(axis, dtype):
-    """Pieces of several sizes, one empty, in all orders, among them some channels of larger arrays. Kills: a piece or a row off; the end of a piece within a vector."""
+def test_concatenations(axis, dtype, past_cache, extents, monkeypatch):
+    """Pieces of several sizes, one empty, in all orders, among them some channels of larger arrays. Kills: a piece or a row off; the end of a piece within a vector;
+    vectors written past the cache where they do not begin with one."""
+    monkeypatch.setattr(memory, "LARGE", 0 if past_cache else 1 << 60)
     pieces = []
-    for i, extent in enumerate((3, 32, 0, 17)):
+    for i, extent in enumerate(extents):
         shape = [4, 5, 29, 31]
         shape[axis] = extent
         pieces.append((10 * np.random.default_rng(i).standard_normal([extent + 20 if k == axis else n for k, n in enumerate(shape)])).astype(dtype))
