@@ -19,3 +19,11 @@ def gradients(x, dbias, product, mean, centre, var, eps, M):
     dweight = (product - (mean - centre) * dbias) * inverse_std
     along = dweight * inverse_std / M
     return dweight, real(dbias / M - (mean - centre) * along), real(along)
+
+
+@jit
+def follow(running, seen, unbiased, momentum):
+    """running = (1 - momentum) * running + momentum * seen * unbiased, for every channel."""
+    real = running.dtype.type
+    for c in range(running.size):
+        running[c] = real(1 - momentum) * running[c] + real(momentum) * real(seen[c] * unbiased)

@@ -23,8 +23,7 @@ from math import prod
 import numpy as np
 
 from ..memory import empty, flat, in_order_of, lies_channels_last, ordered, past_cache
-from . import pixels, planes
-from .reference import follow_  # noqa: F401 - a few numbers for each channel
+from . import channel, pixels, planes
 
 
 def batch_forward(x, weight, bias, eps, relu=False, added=None):
@@ -57,6 +56,17 @@ def batch_inference(x, weight, bias, mean, var, eps, relu=False, added=None):
         kernels.normalise(flat(x), *sizes, *map(per_channel, (weight, bias, mean, var), (1, 0, 0, 1), (C,) * 4), float(eps), alike(x, added), relu,
                           past_cache(flat(y), sizes[-1]), flat(y))
     return y
+
+
+def follow_(running_mean, running_var, batches, mean, var, M, momentum):
+    """Move running_mean and running_var (C,), unless None, towards a batch's mean and var; count it in batches (), unless that is None. See the reference."""
+    if batches is not None:
+        batches += 1
+    if momentum is None:
+        momentum = 1 / batches.item()
+    for running, seen, unbiased in ((running_mean, mean, 1.0), (running_var, var, M / max(1, M - 1))):
+        if running is not None and M:
+            channel.follow(running, seen, unbiased, float(momentum))
 
 
 def _backward(dy, x, y, weight, bias, mean, var, eps, relu):
