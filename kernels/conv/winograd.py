@@ -19,8 +19,8 @@ Writing is most of a transform's time: 36 vectors in 75 ns, 37 ns of which arith
 **Napkin**, F(4x4, 3x3): 2*N*K*C*P*Q * 36/16 FLOPs instead of *9, a quarter. 64 channels, 224x224, batch 16: 59 GFLOP become 15, 42 ms on two cores (350 GFLOP/s), but
 x and y are 205 MB each, 20 ms at 23 GB/s: memory is near.
 Measured (batch 16, making U included; two cores of an Intel Xeon, Sapphire Rapids, AVX-512; in brackets what the products alone would take at peak): 64 channels
-224x224 76 ms (42), 128 channels 112x112 68 ms (42), 256 channels 56x56 64 ms (42), 512 channels 28x28 77 ms (42), 64 channels 56x56 5.1 ms (2.6). The products run
-at 130 to 160 of 175 GFLOP/s; the rest is transforms, which write V and M to the second-level or the last cache, and memory.
+224x224 76 ms (42), 128 channels 112x112 68 ms (42), 256 channels 56x56 64 ms (42), 512 channels 28x28 65 ms (42), 64 channels 56x56 5.1 ms (2.6). The products run
+at 140 to 165 of 175 GFLOP/s; the rest is transforms, which write V and M to the second-level or the last cache, and memory.
 """
 from functools import lru_cache
 from math import inf

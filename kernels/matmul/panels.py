@@ -41,7 +41,9 @@ def _multiply_panel(nothing, M, K, a, a0, a_row, a_col, far, b, b0, ahead, width
     """
     lines = max(1, (2 * LINE + M // ROWS - 1) // max(1, M // ROWS))
     for m in range(0, M, ROWS):
-        places, soon = rows_of(nothing, m, M - 1, a_row), rows_of(nothing, m + ROWS, M - 1, a_row)
+        places, soon, next_rows = rows_of(nothing, m, M - 1, a_row), rows_of(nothing, m + ROWS, M - 1, a_row), a0
+        if a_row == 1:  # a cache line has two tiles' rows: each asks for one of the two halves of the lines that come next
+            soon, next_rows = rows_of(nothing, m % LINE, LINE, a_col), a0 + m - m % LINE + LINE
         tile, row = nothing, b0
         foresee, next_panel = m // ROWS * lines < 2 * LINE, ahead + m // ROWS * lines * K
         results = rows_of(nothing, m, M - 1, c_row)
@@ -49,7 +51,7 @@ def _multiply_panel(nothing, M, K, a, a0, a_row, a_col, far, b, b0, ahead, width
             prefetch_at(nothing, c, results, c0 + column)
         for some in range(0, K, 16):
             if far:
-                prefetch_at(nothing, a, soon, a0 + some * a_col)
+                prefetch_at(nothing, a, soon, next_rows + some * a_col)
             if foresee:
                 for line in range(lines):
                     prefetch(b, next_panel + (some // 16 * lines + line) * LINE)
