@@ -296,6 +296,26 @@ def test_maxima_alone(case, C, dtype):
         np.testing.assert_array_equal(backend("cpu").pool.max_values(order, window), expected)
 
 
+@pytest.mark.parametrize("special", [(), (np.nan,), (np.inf,), (np.inf, -np.inf)])
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (1, 0), (0, 1)])
+def test_maxima_alone_of_windows_one_apart(padding, special):
+    """3x3 windows one apart have a kernel of their own, which walks down bands of rows, and where the sum of all is NaN, again with care. Bit for bit, which of 0 and
+    -0 and which NaN included, whatever the bands. Kills: an edge's row or column missed, rows of another band, columns searched before rows, NaN lost."""
+    rng, cpu = np.random.default_rng(0), backend("cpu").pool
+    for dtype, bits in ((np.float32, np.uint32), (np.float64, np.uint64)):
+        for H, W in ((1, 1), (1, 4), (2, 2), (3, 1), (3, 3), (4, 9), (16, 5), (31, 3)):
+            if min(H + 2 * padding[0], W + 2 * padding[1]) < 3:
+                continue
+            x = (rng.integers(-2, 1, (2, 70, H, W)) * rng.choice([0.0, 1.0], (2, 70, 1, 1))).astype(dtype)  # in half of the channels nothing but 0 and -0
+            for value in special:
+                x[rng.random(x.shape) < 0.01] = value
+            x.view(bits)[np.isnan(x)] += rng.integers(1, 1000, np.count_nonzero(np.isnan(x)), bits)
+            x, window = channels_last(x), Window((3, 3), (1, 1), padding)
+            expected = np.ascontiguousarray(reference.max_values(x, window)).view(bits)
+            assert_same_bits_on_any_number_of_threads(lambda x=x, window=window: cpu.max_values(x, window))
+            np.testing.assert_array_equal(np.ascontiguousarray(cpu.max_values(x, window)).view(bits), expected)
+
+
 @pytest.mark.parametrize("order", [lambda x: x, channels_last])
 def test_more_taps_than_a_byte_counts(order):
     """Kills: a winner modulo 256."""
