@@ -110,6 +110,24 @@ def test_few_rows_through_a_linear_layer(rows, dtype, always_tiled):
         close(cpu.linear(x.copy(), w.copy(), bias), expected, inputs)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_many_weights_are_shared_out_however_few_the_products(dtype, monkeypatch):
+    """One image through a linear layer is less than SMALL products. Kills: BLAS's one thread for it, or our kernel for what lies otherwise, is too little, or has many
+    rows; no rows, a row of a larger array, or w of which every other row is used, taken for what they are not."""
+    monkeypatch.setattr(cpu, "WEIGHTS", 37 * 19)
+    taken, kernels = [], (cpu._multiply_few_rows, cpu._multiply)
+    for kernel in kernels:
+        monkeypatch.setattr(cpu, kernel.__name__, lambda *arguments, kernel=kernel: taken.append(kernel) or kernel(*arguments))
+    x, w = draw((6, 37), dtype), draw((19, 37), dtype, 1)
+    for case, (a, b, shared) in {"one row": (x[:1], w.T, True), "three rows": (x[:3], w.T, True), "no rows": (x[:0], w.T, True), "every other row": (x[:4:2], w.T, True),
+                                 "every other output": (x[:1], np.repeat(w, 2, 0)[::2].T, True), "five rows": (x[:5], w.T, False), "too little": (x[:1], w[1:].T, False),
+                                 "a row of weights is an input's": (x[:1], np.ascontiguousarray(w.T), False),
+                                 "every other input": (np.repeat(x[:1], 2, 1)[:, ::2], w.T, False)}.items():
+        taken.clear()
+        close(cpu.matmul(a, b), reference.matmul(a, b), 37)
+        assert taken == shared * [kernels[0]], case
+
+
 def test_one_thread_and_two_give_the_same_bits(always_tiled):
     """Kills: a part whose size depends on the number of threads and changes the order of a sum."""
     a, b = draw((300, 300), np.float32), draw((300, 400), np.float32, 1)
