@@ -20,8 +20,9 @@ def fuse(model, fallback=False):
         fast = tinycnn.fuse(model)
         scores = fast(images)
 
-    BatchNorm is folded into the convolution before it; bias, ReLU and the additions of residual blocks are done by the convolution on the way; what is concatenated is
-    written next to each other in the first place; filters are packed once; buffers are used again. print(fast) shows what came of it.
+    BatchNorm is folded into the convolution before it; bias, ReLU, the additions of residual blocks and 2x2 pools are done by the convolution on the way; 1x1
+    convolutions of one input are one; what is concatenated is written next to each other in the first place; filters are packed once; buffers are used again.
+    print(fast) shows what came of it.
 
     The weights are copied: later changes of the model, training included, are not seen (fuse it again), and the model is left as it was, in training mode or not.
     A plan is made when images of a shape come for the first time (the batch counts too); the plans of the last four shapes are kept. While one is made (some
