@@ -38,6 +38,7 @@ def forward(x, w, bias, geometry, algorithm=None, *, epilogue=NOTHING):
 def prepare(x_shape, w, bias, geometry, epilogue=NOTHING, x_pixel=None):
     """The function of x, and of what is added, that forward with packed filters is for images of x_shape: a network that runs often works out once what it can.
 
+    epilogue.add: None, or epilogue.out, if what will be added is what is written over.
     x_pixel: elements from pixel to pixel of the x that will come, where it is some channels of a channels-last array, which is read where it lies.
     """
     chosen = algorithm_module(w.algorithm)

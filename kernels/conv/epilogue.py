@@ -13,12 +13,17 @@ import numpy as np
 class Epilogue(NamedTuple):
     relu: bool = False
     add: np.ndarray | None = None  # an array of y's shape: what a residual block adds
-    out: np.ndarray | None = None  # where y goes, an array of its shape; it may be some channels of a larger one
+    out: np.ndarray | None = None  # where y goes, an array of its shape; it may be some channels of a larger one, or `add` itself
     pool: bool = False  # of an odd row or column the last is left out
 
     def shape(self, n):
         """The shape of y."""
         return (n.N, n.K, n.P // 2, n.Q // 2) if self.pool else (n.N, n.K, n.P, n.Q)
+
+    @property
+    def in_place(self):
+        """Whether y is written over what is added, which has just been read into the cache: there is no use in writing past it."""
+        return self.out is not None and self.add is self.out
 
 
 NOTHING = Epilogue()

@@ -96,7 +96,7 @@ def prepare(x_shape, packed, w_shape, bias, geometry, epilogue=NOTHING, x_pixel=
     """The function of x, and of what is added, that forward is for images of this shape. x_pixel: elements from pixel to pixel of x, if there are gaps."""
     n = sizes(x_shape, w_shape, geometry)
     y, memory, start, y_pixel = target(epilogue.out, (n.N, n.K, n.P, n.Q), packed.dtype)
-    run = correlation(packed, memory, start, _forward_plan(n, geometry, y_pixel, x_pixel), bias, epilogue.relu)
+    run = correlation(packed, memory, start, _forward_plan(n, geometry, y_pixel, x_pixel), bias, epilogue.relu, epilogue.in_place)
 
     def forward(x, add=None):
         run(source(x, x_pixel), add)
@@ -208,13 +208,13 @@ def _turn(w, w0, step, rows, columns, square):
 # ------------------------------------------------------------------------------------------------------------------ the loop
 
 
-def correlation(packed, out, start, planned, bias=None, relu=False):
+def correlation(packed, out, start, planned, bias=None, relu=False, in_place=False):
     """The function of a flat source that runs a plan: out[start + ...] = the correlation of the source with packed filters, and the epilogue."""
     p, shifts, _ = planned
     dtype, tasks, scratch, numbers = packed.dtype, p.tasks, p.scratch, np.array(p, np.int64)
     nothing = np.zeros(0, dtype)
     biases = nothing if bias is None else padded_bias(bias, p.groups)
-    stream = start == 0 and past_cache(out, p.pixel) and p.filters % LANES == 0
+    stream = start == 0 and not in_place and past_cache(out, p.pixel) and p.filters % LANES == 0
 
     def run(x, add=None):
         add = nothing if add is None else source(add)

@@ -121,7 +121,7 @@ def prepare(x_shape, packed, w_shape, bias, geometry, epilogue=NOTHING, x_pixel=
     """The function of x, and of what is added, that forward is for images of this shape. x_pixel: elements from pixel to pixel of x, if there are gaps."""
     n = sizes(x_shape, w_shape, geometry)
     y, memory, start, y_pixel = target(epilogue.out, epilogue.shape(n), packed.dtype)
-    run = convolution(packed, memory, start, forward_tiling(n, geometry, y_pixel, x_pixel), n.G, bias, epilogue.relu, epilogue.pool)
+    run = convolution(packed, memory, start, forward_tiling(n, geometry, y_pixel, x_pixel), n.G, bias, epilogue.relu, epilogue.pool, epilogue.in_place)
 
     def forward(x, add=None):
         run(source(x, x_pixel), add)
@@ -255,12 +255,12 @@ def _transform_some(form, w, w0, first, inner, outer, turned, u, u0):
 # ------------------------------------------------------------------------------------------------------------------ the three steps
 
 
-def convolution(u, out, start, tiling, groups, bias=None, relu=False, pool=False):
+def convolution(u, out, start, tiling, groups, bias=None, relu=False, pool=False, in_place=False):
     """The function of a flat source that takes every group in turn: out[start + ...] = the convolution with transformed filters, and the epilogue."""
     dtype, (block, elements) = u.dtype, tiles_at_once(tiling)
     nothing = np.zeros(0, dtype)
     bias = nothing if bias is None else contiguous(bias)
-    past = start == 0 and past_cache(out, tiling.target_pixel) and tiling.K % LINE == 0
+    past = start == 0 and not in_place and past_cache(out, tiling.target_pixel) and tiling.K % LINE == 0
     chunk, own, shared = (0, elements, 0) if block else (chunk_of(tiling, elements_of_tile(tiling, tiling.K)), border(tiling), elements)
     filters = u.reshape(groups, -1)
 

@@ -233,6 +233,36 @@ def test_results_with_several_readers(function):
     check(Net(function), images(3, 4, 1, 1))  # on which flattening is a view
 
 
+def what_nobody_else_reads(net, x):
+    y = net.a(x)
+    return net.c(F.relu(net.d(net.b(y)) + y))
+
+
+def what_is_read_again(net, x):
+    y = net.a(x)
+    return net.c(F.relu(net.d(net.b(y)) + y)) + net.b(y)
+
+
+def what_it_convolves(net, x):
+    y = net.a(x)
+    return net.c(net.b(y) + y)
+
+
+def another_kind_of_memory(net, x):
+    y = net.pool(net.a(x))
+    return net.c(net.d(net.b(y)) + y)
+
+
+@pytest.mark.parametrize("function, over", [(what_nobody_else_reads, 1), (what_is_read_again, None), (what_it_convolves, None), (another_kind_of_memory, None)])
+@pytest.mark.parametrize("algorithm", ["implicit", "winograd", "direct"])
+def test_a_convolution_writes_over_what_it_adds(function, over, algorithm, monkeypatch):
+    """Where that is dead afterwards. Kills: windows that read what is written over already; a residual that somebody still needs; never doing it."""
+    monkeypatch.setenv("TINYCNN_CONV", algorithm)
+    with tinycnn.use_kernels("cpu"):
+        plan = check(Net(function), images(2, 4, 70, 60))
+    assert over in [step.overwrites for step in plan.steps if step.added]
+
+
 ACTIONS = [
     lambda net, conv, a, b: conv(a),
     lambda net, conv, a, b: net.na(conv(a)),

@@ -2,12 +2,13 @@
 
 A step reads results of earlier steps; after its last reader a result is dead, and its memory serves for another. The results of convolutions, by far the most of the
 memory, are written to buffers that are planned here: a buffer for each result that lives at the time, and a dead one is used again before a new one is made. (Other
-kernels bring memory of their own.) Four kinds of results share memory with another one:
+kernels bring memory of their own.) Five kinds of results share memory with another one:
 
     a flattened one             is a view
     of joined convolutions      all write side by side
     of a concatenation          a convolution whose result is only put beside others writes it to its place among their channels
     of an operation in place    ReLU, an addition: where what it overwrites is dead afterwards
+    of a convolution that adds  it is written over what was added, which is dead afterwards: those lines are in the cache already
 """
 from .rewrite import readers
 
@@ -33,6 +34,7 @@ class Places:
         return max(self.last.get(name, 0) for name in self.members[root])
 
     def _share(self):
+        made = {step.name: step for step in self.steps}
         for i, step in enumerate(self.steps):
             root = step.name
             if step.op == "flatten":
@@ -42,6 +44,11 @@ class Places:
                 if dying:
                     self.overwritten[step.name] = step.inputs.index(dying[0])
                     root = self.root[dying[0]]
+            elif step.added and self.planned:
+                image, added = (self.root[name] for name in step.inputs)
+                if added != image and self.alive(added) == i and added in made and made[added].op == "conv" and made[added].shape == step.shape:
+                    self.overwritten[step.name] = 1
+                    root = added
             for name in [step.name, *(name for name, _, _ in step.parts)]:
                 self.root[name] = root
                 self.members.setdefault(root, []).append(name)
@@ -53,7 +60,7 @@ class Places:
             if step.op == "cat" and len(step.shape) == 4 and self.alive(step.name) < len(self.steps):
                 channel = 0
                 for name, shape in zip(step.inputs, step.input_shapes):
-                    if name in made and made[name].op == "conv" and counts[name] == 1:
+                    if name in made and made[name].op == "conv" and counts[name] == 1 and name not in self.overwritten:
                         self.slices[name] = step.name, channel
                     channel += shape[1]
 
@@ -61,7 +68,7 @@ class Places:
         """[(name, step at which it begins, last step that needs it, bytes)] of all memory to be planned, in the order of their beginnings."""
         begins = {}
         for i, step in enumerate(self.steps):
-            if step.op == "conv" and self.planned:
+            if step.op == "conv" and self.planned and step.name not in self.overwritten:
                 name = self.slices[step.name][0] if step.name in self.slices else step.name
                 if self.alive(name) < len(self.steps):  # results of the network get new memory each time
                     begins.setdefault(name, i)

@@ -24,7 +24,8 @@ def conv(step, device, out, given):
     step.algorithm = packed.algorithm
     if out is not None:
         gaps = given[0] is not None and are_some_channels(given[0])
-        return kernels.conv.prepare(step.input_shapes[0], packed, bias, geometry, Epilogue(relu, None, out, step.pool), span(given[0])[1] if gaps else None)
+        over = None if step.overwrites is None else out
+        return kernels.conv.prepare(step.input_shapes[0], packed, bias, geometry, Epilogue(relu, over, out, step.pool), span(given[0])[1] if gaps else None)
     return lambda x, added=None: forward(x, packed, bias, geometry, epilogue=Epilogue(relu, added, pool=step.pool))
 
 
