@@ -29,8 +29,9 @@ def is_channels_last(x):
 
 def nhwc(x):
     """x (N, C, H, W) as a C-contiguous array (N, H, W, C): a view if it lies channels-last, else a copy."""
-    if is_channels_last(x):
-        return x.transpose(0, 2, 3, 1)
+    turned = x.transpose(0, 2, 3, 1)
+    if turned.flags.c_contiguous:
+        return turned
     N, C, H, W = x.shape
     if are_some_channels(x):
         out = np.empty((N, H, W, C), x.dtype)

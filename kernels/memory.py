@@ -39,19 +39,21 @@ def lies_channels_last(x):
 
 def ordered(x):
     """x itself if it lies in one of the two orders, else a copy in the nearer one."""
-    if x.flags.c_contiguous or x.ndim != 4:
-        return contiguous(x)
-    return from_nhwc(nhwc(x)) if is_channels_last(x) or are_some_channels(x) else contiguous(x)
+    if x.flags.c_contiguous or is_channels_last(x):
+        return x
+    return from_nhwc(nhwc(x)) if x.ndim == 4 and are_some_channels(x) else contiguous(x)
 
 
 def in_order_of(x, dy):
     """dy in the order of x, an array of as many dimensions that lies in one of the two."""
-    return from_nhwc(nhwc(dy)) if lies_channels_last(x) else nchw(dy) if dy.ndim == 4 else contiguous(dy)
+    if lies_channels_last(x):
+        return dy if is_channels_last(dy) else from_nhwc(nhwc(dy))
+    return nchw(dy) if dy.ndim == 4 else contiguous(dy)
 
 
 def flat(x):
     """The elements of x, which lies in one of the two orders, as they lie: a view of one dimension."""
-    return x.transpose(0, 2, 3, 1).reshape(-1) if lies_channels_last(x) else x.reshape(-1)
+    return x.ravel("K")
 
 
 def past_cache(y, row=0):

@@ -141,4 +141,4 @@ def get_num_threads():
 
 def contiguous(array):
     """`array` itself if it is C-contiguous, else a C-contiguous copy: generic strides cost Numba 4-5x."""
-    return np.ascontiguousarray(array).reshape(array.shape)  # the reshape keeps 0-d arrays 0-d
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)

@@ -9,6 +9,7 @@ For stride 1 the second is p = h + padding - r*dilation: the filter turned round
 h + padding; all h of a class see the same taps r, and from one to the next p moves by 1. So an input gradient is a correlation with some of the taps for each
 pair of phases, and nothing is multiplied by the zeros that a dilated dy would have (Dumoulin & Visin 2016, section 4.6, inserts them).
 """
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -144,6 +145,12 @@ def plan(images, groups, source, target, down, across):
         shifts, run = shifts[::max(1, len(across.offsets))], depth * len(across.offsets)
     return Plan(images, groups, *source[:3], depth, down.count, across.count, filters, *target[:3], down.first, across.first, down.step, across.step,
                 down.stride, across.stride, *low, at_once, rows, some_filters, run, in_place, *copied, pitch), np.array(shifts, np.int64)
+
+
+@lru_cache(maxsize=4096)
+def numbers(plan):
+    """A tuple of numbers as an array, which is handed to a kernel in a tenth of the time."""
+    return np.array(plan, np.int64)
 
 
 def parts(total, size):

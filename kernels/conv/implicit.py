@@ -20,21 +20,20 @@ each element once for all taps and filters. What is lost: lanes where K is not a
 Measured on two cores (350 GFLOP/s, 23 GB/s): 280 to 300 GFLOP/s with filters larger than 1x1, 220 to 260 with 1x1, where memory is near; PyTorch is up to a tenth faster
 there. Least, 200, where weights are many and pixels few (512 channels, 3x3, 7x7 results): they come from the last cache for every hundred pixels.
 """
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numba
 import numpy as np
 from numba import get_thread_id, prange
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from ..layout import nhwc
 from ..matmul.block import pack_b, panel_width, whole_vectors
-from ..memory import empty_channels_last, past_cache
+from ..memory import empty_channels_last, flat, past_cache
 from ..runtime import contiguous, jit
 from ..simd.places import add_outer_at, add_row, add_stored_at, clamp_tile, places_of, prefetch_at, store_tile_at, stream_tile_at
 from ..simd.tile import ROWS, VECTORS, load_square, store_tile, transpose, zero_tile
 from ..simd.vector import lanes, load, load_part, prefetch, store, store_part, zero
-from .correlation import KEPT, LANES, UNIT, Plan, forward_axis, gradient_axes, parts, plan
+from .correlation import KEPT, LANES, UNIT, Plan, forward_axis, gradient_axes, numbers, parts, plan
 from .epilogue import NOTHING
 from .outputs import source, target
 from .sizes import sizes
@@ -84,7 +83,7 @@ def scratch(form, n, geometry):
 
 def pack(w, x_shape, geometry):
     """Filters (K, C/G, R, S) in the order in which forward meets them: for each group, panels of 32 filters, in each (tap, channel, filter)."""
-    return pack_filters(w, geometry.groups, np.arange(w.shape[2] * w.shape[3]), columns="filters")
+    return pack_filters(w, geometry.groups, _all_taps(w.shape[2] * w.shape[3]), columns="filters")
 
 
 def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
@@ -111,7 +110,7 @@ def input_grad(dy, w, x_shape, geometry, add=None):
     if first_gradient.is_first(n, geometry):
         return first_gradient.input_grad(dy, w, x_shape, geometry, add)
     dx = empty_channels_last(x_shape, dy.dtype)
-    memory, dy, w = nhwc(dx).reshape(-1), source(dy), contiguous(w)
+    memory, dy = flat(dx), source(dy)
     for part in _gradient_plans(n, geometry):
         packed = pack_filters(w, n.G, part[2], columns="channels")
         correlation(packed, memory, 0, part)(dy, add)
@@ -120,8 +119,8 @@ def input_grad(dy, w, x_shape, geometry, add=None):
 
 def weight_grad(dy, x, w_shape, geometry):
     """dw (K, C/groups, R, S) from dy (N, K, P, Q) and x."""
-    from .implicit_weights import weight_grad
-    return weight_grad(dy, x, w_shape, geometry)
+    from . import implicit_weights
+    return implicit_weights.weight_grad(dy, x, w_shape, geometry)
 
 
 @lru_cache(maxsize=1024)
@@ -130,7 +129,12 @@ def _forward_plan(n, geometry, y_pixel=None, x_pixel=None):
     if (n.R, n.S) == (1, 1) and geometry.stride == (1, 1) and geometry.padding == (0, 0):
         n = n._replace(N=1, H=n.N * n.H * n.W, W=1, P=n.N * n.P * n.Q, Q=1)  # pixels that have nothing to do with each other: one column of them
     down, across = (forward_axis(*axis) for axis in zip((n.P, n.Q), (n.R, n.S), *geometry[:3]))
-    return *plan(n.N, n.G, (n.H, n.W, x_pixel or n.C, n.C), (n.P, n.Q, y_pixel or n.K, n.K), down, across), np.arange(n.R * n.S)
+    return *plan(n.N, n.G, (n.H, n.W, x_pixel or n.C, n.C), (n.P, n.Q, y_pixel or n.K, n.K), down, across), _all_taps(n.R * n.S)
+
+
+@cache
+def _all_taps(count):
+    return np.arange(count)
 
 
 @lru_cache(maxsize=1024)
@@ -154,7 +158,7 @@ def pack_filters(w, groups, taps, columns):
     width = 16 * parts(outer, 16)  # enough for any vector
     packed = aligned(groups * len(taps) * inner * width, w.dtype)
     if len(taps):  # some phases of an input gradient have none
-        _pack_filters(w.reshape(-1), groups, K // groups * C * R * S, np.asarray(taps, np.int64), R * S, inner, inner_step, outer, outer_step, packed)
+        _pack_filters(w.reshape(-1), groups, K // groups * C * R * S, taps, R * S, inner, inner_step, outer, outer_step, packed)
     return packed
 
 
@@ -211,7 +215,7 @@ def _turn(w, w0, step, rows, columns, square):
 def correlation(packed, out, start, planned, bias=None, relu=False, in_place=False):
     """The function of a flat source that runs a plan: out[start + ...] = the correlation of the source with packed filters, and the epilogue."""
     p, shifts, _ = planned
-    dtype, tasks, scratch, numbers = packed.dtype, p.tasks, p.scratch, np.array(p, np.int64)
+    dtype, tasks, scratch, plan = packed.dtype, p.tasks, p.scratch, numbers(p)
     nothing = np.zeros(0, dtype)
     biases = nothing if bias is None else padded_bias(bias, p.groups)
     stream = start == 0 and not in_place and past_cache(out, p.pixel) and p.filters % LANES == 0
@@ -219,7 +223,7 @@ def correlation(packed, out, start, planned, bias=None, relu=False, in_place=Fal
     def run(x, add=None):
         add = nothing if add is None else source(add)
         with workspace(scratch, dtype) as (memory, _):
-            _correlate(tasks, x, packed, biases, add, relu, stream, out, start, numbers, shifts, memory)
+            _correlate(tasks, x, packed, biases, add, relu, stream, out, start, plan, shifts, memory)
     return run
 
 
@@ -234,8 +238,8 @@ def padded_bias(bias, groups):
 
 
 @jit(parallel=True)
-def _correlate(tasks, x, w, bias, add, relu, stream, y, y0, numbers, shifts, scratch):
-    p = Plan(*to_fixed_tuple(numbers, NUMBERS))  # an array is handed over in a fifth of the time that a tuple of thirty takes
+def _correlate(tasks, x, w, bias, add, relu, stream, y, y0, plan, shifts, scratch):
+    p = Plan(*to_fixed_tuple(plan, NUMBERS))
     copied = np.full(len(scratch), -1)  # which block each thread has read last (and copied to its scratch memory): tasks of the same block follow one another
     for task in prange(tasks):
         thread = get_thread_id()

@@ -3,7 +3,7 @@ import numpy as np
 
 from ..layout import nhwc
 from ..matmul.cpu import Memory
-from ..memory import empty_channels_last
+from ..memory import empty_channels_last, flat
 
 
 def target(out, shape, dtype):
@@ -11,7 +11,7 @@ def target(out, shape, dtype):
     N, K, P, Q = shape
     if out is None:
         y = empty_channels_last(shape, dtype)
-        return y, nhwc(y).reshape(-1), 0, K
+        return y, flat(y), 0, K
     if out.size == 0:
         return out, np.empty(0, dtype), 0, K
     pixel = out.strides[3] // out.itemsize if Q > 1 else out.strides[2] // out.itemsize if P > 1 else out.strides[0] // out.itemsize if N > 1 else K

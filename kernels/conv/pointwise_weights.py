@@ -23,16 +23,17 @@ from typing import NamedTuple
 import numba
 import numpy as np
 from numba import get_thread_id, prange
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from ..layout import nhwc
 from ..matmul.block import panel_width, whole_vectors
 from ..runtime import jit
 from ..simd.choose import take
 from ..simd.places import add_stored_at, rows_of, store_tile_at
 from ..simd.tile import ROWS, VECTORS, add_outer, zero_tile
 from ..simd.vector import add, lanes, load, load_part, prefetch, store, store_part
-from .correlation import parts
+from .correlation import numbers, parts
 from .implicit import copy
+from .outputs import source
 from .sizes import sizes
 from .workspace import workspace
 
@@ -83,6 +84,9 @@ class Share(NamedTuple):
     def partial(self):
         """Elements of the splits' sums."""
         return self.splits * self.groups * self.K * self.C if self.splits > 1 else 0
+
+
+NUMBERS = len(Share._fields)
 
 
 def is_pointwise(n, geometry):
@@ -142,12 +146,13 @@ def weight_grad(dy, x, w_shape, geometry):
         return dw
     share = weight_share(n, geometry, x.itemsize, numba.get_num_threads())
     with workspace(share.scratch, x.dtype, share.partial) as (memory, sums):
-        _weight_grad(share.tasks, nhwc(x).reshape(-1), nhwc(dy).reshape(-1), sums if share.splits > 1 else dw.reshape(-1), dw.reshape(-1), share, memory)
+        _weight_grad(share.tasks, source(x), source(dy), sums if share.splits > 1 else dw.reshape(-1), dw.reshape(-1), numbers(share), memory)
     return dw
 
 
 @jit(parallel=True)
-def _weight_grad(tasks, x, dy, sums, dw, share, scratch):
+def _weight_grad(tasks, x, dy, sums, dw, cuts, scratch):
+    share = Share(*to_fixed_tuple(cuts, NUMBERS))
     for task in prange(tasks):
         _weight_part(np.int64(task), x, dy, sums, share, scratch[get_thread_id()])
     for piece in prange((dw.size + PIECE - 1) // PIECE if share.splits > 1 else 0):

@@ -29,10 +29,9 @@ import numba
 import numpy as np
 from numba import get_thread_id, prange
 
-from ..layout import nhwc
 from ..matmul.block import panel_width, whole_vectors
 from ..matmul.panels import multiply_panels
-from ..memory import empty_channels_last, past_cache
+from ..memory import empty_channels_last, flat, past_cache
 from ..runtime import contiguous, jit
 from ..simd.choose import stream, where_larger
 from ..simd.vector import add, lanes, load, load_part, maximum, prefetch, store, store_part, zero
@@ -135,14 +134,14 @@ def input_grad(dy, w, x_shape, geometry, add=None):
     n = sizes(x_shape, w.shape, geometry)
     dx = empty_channels_last(x_shape, dy.dtype)
     tiling = gradient_tiling(n, geometry)
-    convolution(transform_filters(w, n.G, tiling, turned=True), nhwc(dx).reshape(-1), 0, tiling, n.G)(source(dy), add)
+    convolution(transform_filters(w, n.G, tiling, turned=True), flat(dx), 0, tiling, n.G)(source(dy), add)
     return dx
 
 
 def weight_grad(dy, x, w_shape, geometry):
     """dw (K, C/groups, R, S) from dy (N, K, P, Q) and x."""
-    from .winograd_weights import weight_grad
-    return weight_grad(dy, x, w_shape, geometry)
+    from . import winograd_weights
+    return winograd_weights.weight_grad(dy, x, w_shape, geometry)
 
 
 @lru_cache(maxsize=1024)

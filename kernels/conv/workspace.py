@@ -7,9 +7,11 @@ import threading
 import numba
 import numpy as np
 
+from ..runtime import jit
 from .tiles import SCRATCH
 
 LINE = 64  # bytes in a cache line: vectors that cross from one to the next cost double
+THREADS = numba.config.NUMBA_NUM_THREADS  # at most
 _kept = threading.local()  # memory, views: {request: (rows, shared)}
 
 
@@ -18,30 +20,32 @@ class workspace:
     elements for all.
 
     Each row begins at the beginning of a cache line. Together they are at most SCRATCH bytes: where rows are so large, or threads so many, that more would be
-    needed, fewer threads run. (What is shared, and the row of a single thread, are given whatever they take.)
+    needed, fewer threads run. (What is shared, and the row of a single thread, are given whatever they take.) There is a row for every thread that there may be: to
+    ask how many run takes longer than all else here, and memory that nobody writes to is only addresses.
     """
 
     def __init__(self, elements, dtype, shared=0):
-        self.before = numba.get_num_threads()
-        self.views = _views(elements, shared, dtype, self.before)
-        self.fewer = len(self.views[0]) < self.before
+        self.views = _views(elements, shared, dtype)
+        self.before = None  # the number of threads, if it was lowered
 
     def __enter__(self):
-        if self.fewer:
-            numba.set_num_threads(len(self.views[0]))
+        rows = len(self.views[0])
+        if rows < THREADS and rows < numba.get_num_threads():
+            self.before = numba.get_num_threads()
+            numba.set_num_threads(rows)
         return self.views
 
     def __exit__(self, *error):
-        if self.fewer:
+        if self.before is not None:
             numba.set_num_threads(self.before)
 
 
-def _views(elements, shared, dtype, threads):
-    request = elements, shared, dtype, threads
+def _views(elements, shared, dtype):
+    request = elements, shared, dtype
     views = getattr(_kept, "views", {})
     if request not in views:
         row, rest = (lines(count * dtype.itemsize) for count in (max(1, elements), shared))
-        threads = max(1, min(threads, (SCRATCH - rest) // row))
+        threads = max(1, min(THREADS, (SCRATCH - rest) // row))
         size = threads * row + rest
         if getattr(_kept, "memory", np.empty(0)).size < size:
             _kept.memory = None  # the old one first: both might be too much
@@ -65,6 +69,12 @@ def lines(size):
 
 def aligned(elements, dtype):
     """A new array that begins at the beginning of a cache line."""
-    memory = np.empty(elements * dtype.itemsize + LINE, np.uint8)
-    first = -memory.ctypes.data % LINE
-    return memory[first:first + elements * dtype.itemsize].view(dtype)
+    memory = np.empty(elements + LINE // dtype.itemsize, dtype)
+    first = -_address(memory) % LINE // dtype.itemsize
+    return memory[first:first + elements]
+
+
+@jit
+def _address(memory):
+    """Where it begins; NumPy takes four times as long to say so."""
+    return memory.ctypes.data

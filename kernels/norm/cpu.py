@@ -25,6 +25,7 @@ from math import prod
 import numpy as np
 
 from ..memory import empty, flat, in_order_of, lies_channels_last, ordered, past_cache
+from ..runtime import contiguous
 from . import channel, pixels, planes
 
 
@@ -33,9 +34,9 @@ def batch_forward(x, weight, bias, eps, relu=False, added=None):
     x, C = ordered(x), x.shape[1]
     y, mean, var = empty(x.shape, x.dtype, x), np.zeros(C), np.zeros(C)
     if x.size:
-        kernels, sizes = kernels_for(x)
-        kernels.forward(flat(x), *sizes, per_channel(weight, 1, C), per_channel(bias, 0, C), float(eps), alike(x, added), relu,
-                        past_cache(flat(y), sizes[-1]), flat(y), mean, var)
+        (kernels, sizes), out = kernels_for(x), flat(y)
+        kernels.forward(flat(x), *sizes, per_channel(weight, 1, x), per_channel(bias, 0, x), float(eps), alike(x, added), relu,
+                        past_cache(out, sizes[-1]), out, mean, var)
     return y, mean, var
 
 
@@ -51,12 +52,12 @@ def batch_relu_backward(dy, x, y, weight, bias, mean, var, eps):
 
 def batch_inference(x, weight, bias, mean, var, eps, relu=False, added=None):
     """y = weight * (x - mean) / sqrt(var + eps) + bias [+ added], with the given mean and variance; rectified if relu."""
-    x, C = ordered(x), x.shape[1]
+    x = ordered(x)
     y = empty(x.shape, x.dtype, x)
     if x.size:
-        kernels, sizes = kernels_for(x)
-        kernels.normalise(flat(x), *sizes, *map(per_channel, (weight, bias, mean, var), (1, 0, 0, 1), (C,) * 4), float(eps), alike(x, added), relu,
-                          past_cache(flat(y), sizes[-1]), flat(y))
+        (kernels, sizes), out = kernels_for(x), flat(y)
+        kernels.normalise(flat(x), *sizes, per_channel(weight, 1, x), per_channel(bias, 0, x), contiguous(mean), contiguous(var), float(eps), alike(x, added), relu,
+                          past_cache(out, sizes[-1]), out)
     return y
 
 
@@ -76,10 +77,10 @@ def _backward(dy, x, y, weight, bias, mean, var, eps, relu):
     dx, dweight, dbias = empty(x.shape, x.dtype, x), np.zeros(C, x.dtype), np.zeros(C, x.dtype)
     passed = None if y is None else empty(x.shape, x.dtype, x)
     if x.size:
-        kernels, sizes = kernels_for(x)
+        (kernels, sizes), out = kernels_for(x), flat(dx)
         dy = pixels.pieces(dy, x) if kernels is pixels else (alike(x, dy),)
-        kernels.backward(*dy, flat(x), alike(x, y), *sizes, *map(per_channel, (weight, bias, mean, var), (1, 0, 0, 1), (C,) * 4), float(eps), relu,
-                         past_cache(flat(dx), sizes[-1]), alike(x, passed), flat(dx), dweight, dbias)
+        kernels.backward(*dy, flat(x), alike(x, y), *sizes, per_channel(weight, 1, x), per_channel(bias, 0, x), contiguous(mean), contiguous(var), float(eps), relu,
+                         past_cache(out, sizes[-1]), alike(x, passed), out, dweight, dbias)
     return dx, dweight, dbias, passed
 
 
@@ -91,9 +92,9 @@ def kernels_for(x):
     return planes, (N, C, prod(places))
 
 
-def per_channel(values, default, C):
-    """values (C,) in float64, or where there are none as many times the default."""
-    return np.full(C, default, np.float64) if values is None else np.ascontiguousarray(values, np.float64)
+def per_channel(values, default, x):
+    """values (C,), or where there are none as many times the default."""
+    return np.full(x.shape[1], default, x.dtype) if values is None else contiguous(values)
 
 
 def alike(x, other):

@@ -16,6 +16,7 @@ x's precision over ROWS rows at most, the results added in float64.
 All of a batch is one kernel: Python and NumPy, whose code and objects a layer's megabytes drive out of the caches, took some 0.2 ms for what goes on between the
 passes (of small arrays that stay in the caches, 0.03).
 """
+from functools import lru_cache
 from math import lcm
 
 import numpy as np
@@ -34,6 +35,7 @@ SHORTEST = 256  # elements in a row at least
 AHEAD = 1024  # elements: so early we ask for what will be read. Beside the sums too few loads are under way for memory to be busy: 18 GB/s instead of 23
 
 
+@lru_cache(maxsize=1024)
 def period(C, dtype):
     """The length of a row: whole pixels and whole vectors."""
     shared = lcm(C, lanes_of(dtype))
@@ -48,7 +50,8 @@ def pieces(dy, x):
         return dy, C, pitch
     dy = flat(in_order_of(x, dy))
     dy.flags.writeable = False  # as span's: one kernel for both
-    return dy, period(C, dtype), period(C, dtype)
+    length = period(C, dtype)
+    return dy, length, length
 
 
 @jit(parallel=True)
