@@ -30,10 +30,11 @@ class Tensor:
     __hash__ = object.__hash__  # == compares elements, so identity is what hashing can mean
 
     def __init__(self, array, device=cpu, requires_grad=False):
-        if isinstance(array, np.generic):
-            array = np.asarray(array)  # NumPy turns 0-d results into scalars, which have no memory to share
-        elif isinstance(array, (list, tuple)):
-            array = np.asarray(array, float32)  # torch.Tensor([1, 2]), as old programs have it
+        if type(array) is not np.ndarray:
+            if isinstance(array, np.generic):
+                array = np.asarray(array)  # NumPy turns 0-d results into scalars, which have no memory to share
+            elif isinstance(array, (list, tuple)):
+                array = np.asarray(array, float32)  # torch.Tensor([1, 2]), as old programs have it
         self.array = array
         self.device = device
         self.requires_grad = requires_grad

@@ -136,14 +136,17 @@ def _count_uses(starts, targets):
     With targets, only what lies on a path to a target runs.
     """
     uses = dict.fromkeys(starts, 0)
-    stack = list(uses)
+    stack = [start for start in uses if isinstance(start, Function)]
     while stack:
-        for edge in getattr(stack.pop(), "edges", ()):
+        for edge in stack.pop().edges:
             if edge is not None:
-                if edge[0] not in uses:
-                    uses[edge[0]] = 0
-                    stack.append(edge[0])
-                uses[edge[0]] += 1
+                target = edge[0]
+                if target in uses:
+                    uses[target] += 1
+                else:
+                    uses[target] = 1
+                    if isinstance(target, Function):
+                        stack.append(target)
     if targets is None:
         return uses, uses
     places = {place for place, _ in targets}

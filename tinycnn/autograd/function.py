@@ -167,7 +167,8 @@ class Function:
         if device is None:
             raise TypeError(f"{cls.__name__}: none of the arguments is a tensor: {', '.join(type(arg).__name__ for arg in args)}")
         ctx.needs_input_grad = needs
-        if True in needs:  # before the operation: one that changes its first input in place may be given a view of it, too
+        recorded = True in needs
+        if recorded:  # before the operation: one that changes its first input in place may be given a view of it, too
             ctx.edges = [_edge(arg, ctx) if needed else None for arg, needed in zip(args, needs)]
         ctx.kernels = device.kernels
         recording.on = False
@@ -186,7 +187,7 @@ class Function:
             tensor.version[0] += 1
         if cls.is_view:
             _share_version(outputs, args[0])
-        if True in needs:
+        if recorded:
             _record(ctx, outputs)
         return tuple(outputs) if several else outputs[0]
 
@@ -254,8 +255,9 @@ def _record(ctx, outputs):
     ctx.made_in = (modules[0], modules[-1]) if modules else None  # the outermost and the innermost: for Tensor.graph()
     ctx.outputs = [(out.array.shape, out.array.dtype) for out in outputs]
     ctx._saved = [None if tensor is None else _put_away(tensor, outputs) for tensor in ctx._saved]
+    constant = [id(out) for out in ctx._not_differentiable]
     for i, out in enumerate(outputs):
-        if out.array.dtype.kind == "f" and not any(out is other for other in ctx._not_differentiable):
+        if out.array.dtype.kind == "f" and id(out) not in constant:
             out.requires_grad, out.grad_fn, out.output_nr = True, ctx, i
     ctx._dirty = ctx._not_differentiable = ()
 

@@ -33,6 +33,10 @@ class Module:
         """What the module computes."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward(...)")
 
+    def takes_over(self, following):
+        """Whether this layer has a forward_relu that does the work of the layer `following`, too."""
+        return False
+
     def __call__(self, *inputs, **options):
         if "_modules" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}: its __init__ does not call super().__init__()")
@@ -67,11 +71,11 @@ class Module:
         home[name] = value
 
     def __getattr__(self, name):  # reached only where ordinary look-up has failed
+        own = self.__dict__
         for registry in ("_parameters", "_buffers", "_modules"):
-            entries = self.__dict__.get(registry, ())
-            if name in entries:
-                return entries[name]
-        hint = "" if "_modules" in self.__dict__ else " (its __init__ has not called super().__init__())"
+            if registry in own and name in own[registry]:
+                return own[registry][name]
+        hint = "" if "_modules" in own else " (its __init__ has not called super().__init__())"
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def __delattr__(self, name):

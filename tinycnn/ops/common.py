@@ -92,6 +92,8 @@ def sum_to(dy, shape):
 
 def pair(name, value, argument):
     """(vertical, horizontal) from one number or two."""
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int:
+        return value
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return int(value), int(value)
     if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, (int, np.integer)) for v in value):

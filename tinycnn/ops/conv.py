@@ -2,11 +2,14 @@
 
 So nothing more is needed for second derivatives, and none of the three is special: transposed convolution is the input gradient, called as a forward.
 """
+from functools import lru_cache
+
 import numpy as np
 
 from ..autograd import Function, is_grad_enabled
 from ..kernels.conv.epilogue import Epilogue
 from ..kernels.conv.geometry import Geometry
+from ..kernels.conv.sizes import sizes
 from ..tensor import Tensor
 from .activation import ReLUGrad
 from .common import pair
@@ -114,7 +117,7 @@ def _arguments(x, weight, bias, stride, padding, dilation, groups):
     if isinstance(padding, str):
         x, padding = _named_padding(x, weight.shape[2:], padding, stride, dilation)
     geometry = _geometry("conv2d", stride, pair("conv2d", padding, "padding"), dilation, groups)
-    geometry.output_size(x.shape[2:], weight.shape[2:])  # raises where the filter does not fit
+    sizes(x.shape, weight.shape, geometry)  # raises where the filter does not fit
     return x, weight, bias, geometry
 
 
@@ -140,6 +143,7 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     return y if bias is None else y + bias.reshape(1, -1, 1, 1)
 
 
+@lru_cache
 def _geometry(name, stride, padding, dilation, groups):
     for argument, value, least in (("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):
         if min(value) < least:
@@ -148,7 +152,7 @@ def _geometry(name, stride, padding, dilation, groups):
 
 
 def _check(name, x, w, bias, groups, in_axis):
-    """Shapes and dtypes that fit together. in_axis: which axis of w counts (all) input channels: 1 (per group) for conv2d, 0 for its transpose."""
+    """Tensors that fit together. in_axis: which axis of w counts (all) input channels: 1 (per group) for conv2d, 0 for its transpose."""
     for argument, tensor in (("input", x), ("weight", w), ("bias", bias)):
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: {argument} must be a tensor, got {type(tensor).__name__}")
@@ -156,22 +160,27 @@ def _check(name, x, w, bias, groups, in_axis):
         raise ValueError(f"{name}: expected an input (N, C, H, W) and a weight of 4 dimensions, got shapes {x.shape} and {w.shape}")
     if not isinstance(groups, (int, np.integer)) or groups < 1:
         raise ValueError(f"{name}: groups is {groups}; it must be a positive integer")
-    if 0 in w.shape:
-        raise ValueError(f"{name}: the weight of shape {w.shape} has no elements")
-    C = x.shape[1]
-    expected = w.shape[1] * groups if in_axis == 1 else w.shape[0]
-    if C != expected:
-        raise ValueError(f"{name}: the input {x.shape} has {C} channels, but a weight of {w.shape} with groups={groups} takes {expected}")
-    if w.shape[0] % groups:
-        raise ValueError(f"{name}: the {w.shape[0]} filters of the weight {w.shape} cannot be divided into {groups} groups")
-    K = w.shape[0] if in_axis == 1 else w.shape[1] * groups
-    if bias is not None and bias.shape != (K,):
-        raise ValueError(f"{name}: the bias has shape {bias.shape}; for {K} output channels it must be ({K},)")
+    _check_shapes(name, x.shape, w.shape, None if bias is None else bias.shape, groups, in_axis)
     for argument, tensor in (("weight", w), ("bias", bias)):
         if tensor is not None and tensor.dtype != x.dtype:
             raise TypeError(f"{name}: the input is {x.dtype} but the {argument} is {tensor.dtype}; convert one with .to(dtype)")
     if not x.is_floating:
         raise TypeError(f"{name}: the input is {x.dtype}; convolution needs floating-point numbers: use .float()")
+
+
+@lru_cache(maxsize=4096)  # the layers of a network ask the same in every step
+def _check_shapes(name, x_shape, w_shape, bias_shape, groups, in_axis):
+    if 0 in w_shape:
+        raise ValueError(f"{name}: the weight of shape {w_shape} has no elements")
+    C = x_shape[1]
+    expected = w_shape[1] * groups if in_axis == 1 else w_shape[0]
+    if C != expected:
+        raise ValueError(f"{name}: the input {x_shape} has {C} channels, but a weight of {w_shape} with groups={groups} takes {expected}")
+    if w_shape[0] % groups:
+        raise ValueError(f"{name}: the {w_shape[0]} filters of the weight {w_shape} cannot be divided into {groups} groups")
+    K = w_shape[0] if in_axis == 1 else w_shape[1] * groups
+    if bias_shape not in (None, (K,)):
+        raise ValueError(f"{name}: the bias has shape {bias_shape}; for {K} output channels it must be ({K},)")
 
 
 def _named_padding(x, filter_size, padding, stride, dilation):

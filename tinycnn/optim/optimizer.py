@@ -72,11 +72,12 @@ class Optimizer:
                 loss = closure()
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is not None:
-                    if p.grad.shape != p.shape or p.grad.dtype != p.dtype:
-                        raise ValueError(f"{type(self).__name__}: a parameter of {p.shape} {p.dtype} has a gradient of {p.grad.shape} {p.grad.dtype}")
+                gradient = p.grad
+                if gradient is not None:
+                    if gradient.shape != p.shape or gradient.dtype != p.dtype:
+                        raise ValueError(f"{type(self).__name__}: a parameter of {p.shape} {p.dtype} has a gradient of {gradient.shape} {gradient.dtype}")
                     state = self.state.get(p, {})
-                    self.update(p, -p.grad if group.get("maximize") else p.grad, state, group)
+                    self.update(p, -gradient if group.get("maximize") else gradient, state, group)
                     p.version[0] += 1
                     if state:
                         self.state[p] = state
