@@ -189,7 +189,7 @@ def _pack_panel(w, source, rank, inner, inner_step, columns, outer_step, packed,
     for v in range(0, width, L):
         for i in range(runs):
             for e in range(0, run, L):
-                _turn(w, source + v * outer_step + i * inner_step + e, outer_step, min(L, columns - v), min(L, run - e), square)
+                turn(w, source + v * outer_step + i * inner_step + e, outer_step, min(L, columns - v), min(L, run - e), square)
                 for j in range(min(L, run - e)):
                     row = i + (e + j) // taps if runs == 1 else i
                     t = rank[(e + j) % taps]
@@ -198,7 +198,7 @@ def _pack_panel(w, source, rank, inner, inner_step, columns, outer_step, packed,
 
 
 @jit
-def _turn(w, w0, step, rows, columns, square):
+def turn(w, w0, step, rows, columns, square):
     """square[j, i] = element j of row i of the matrix at w0 whose rows are `step` apart; 0 in rows that are not there."""
     L = lanes(w)
     if rows == L and w0 + (L - 1) * step + L <= w.size:

@@ -37,6 +37,7 @@ from ..simd.choose import stream, where_larger
 from ..simd.vector import add, lanes, load, load_part, maximum, prefetch, store, store_part, zero
 from .correlation import parts
 from .epilogue import NOTHING
+from .implicit import turn
 from .outputs import source, target
 from .sizes import sizes
 from .winograd_forms import F2x3, F2x5, F4x3
@@ -239,16 +240,16 @@ def _transform_some(form, w, w0, first, inner, outer, turned, u, u0):
     width = whole_vectors(min(W, outer[0] - panel), w)
     together = whole_vectors(min(SHARE, outer[0] - share), w)
     start, plane = u0 + place_of(form, 0, share, together, inner[0]), together * inner[0] + LINE
-    square = np.zeros(taps * L, w.dtype)
+    square = np.empty((taps + L - 1) // L * L * L, w.dtype)
+    corner, down, across = (taps * L - L, -R * L, -L) if turned else (0, R * L, L)
     for i in range(inner[0]):
-        for lane in range(min(L, outer[0] - first)):
-            source = w0 + i * inner[1] + (first + lane) * outer[1]
-            for tap in range(taps):
-                square[(taps - 1 - tap if turned else tap) * L + lane] = w[source + tap]
+        source = w0 + i * inner[1] + first * outer[1]
+        for e in range(0, taps, L):
+            turn(w, source + e, outer[1], min(L, outer[0] - first), min(L, taps - e), square[e * L:])
         into = start + (panel - share) * inner[0] + i * width + first - panel
         for place in range(n * n):  # n*n stretches of memory at once are more than the machine foresees: asked for two channels ahead
             prefetch(u, into + place * plane + 2 * width)
-        transform(form, "filter", square, 0, R * L, L, u, into, n * plane, plane)
+        transform(form, "filter", square, corner, down, across, u, into, n * plane, plane)
 
 
 # ------------------------------------------------------------------------------------------------------------------ the three steps

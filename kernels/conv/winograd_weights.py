@@ -11,8 +11,14 @@ It is exact: not an approximation of the gradient, but the gradient of what forw
 second-level cache, through the first three steps; tiles are shared out in a fixed number of splits, whose sums are then added in order. If it is large, a chunk of
 tiles goes through the steps in *phases*, and in the third the threads share out the places and channels of the one dU.
 
-**Napkin**, F(4x4, 3x3): 2*N*K*C*P*Q * 36/16 FLOPs, a quarter of the definition's; V and Z are written and read once, dU is read and written once a block or chunk.
+In dU filters lie side by side, in dW the taps of a filter's channels. So the last step takes a vector of channels and some filters at a time: dU is read in the order in
+which it lies, and turned in registers what goes to a filter is a run of 16*9 elements, whole cache lines, written past the cache: nobody reads it before the optimiser.
+
+**Napkin**, F(4x4, 3x3): 2*N*K*C*P*Q * 36/16 FLOPs, a quarter of the definition's; V and Z are written and read once, dU is read and written once a block or chunk, and
+read once more at the end, four times the weights: that is bound by memory.
 """
+
+from math import prod
 
 import numba
 import numpy as np
@@ -22,12 +28,14 @@ from ..layout import nhwc
 from ..matmul.block import panel_width, whole_vectors
 from ..matmul.panels import multiply_panels
 from ..runtime import jit
-from ..simd.vector import lanes
+from ..simd.choose import put
+from ..simd.tile import load_square, store_tile, transpose
+from ..simd.vector import add, lanes, load, store
 from .correlation import parts
 from .sizes import sizes
 from .winograd import copy_square, forward_tiling, input_tiles, whole
 from .winograd_transform import constant_of, transform
-from .workspace import workspace
+from .workspace import aligned, workspace
 
 OWN = 256 << 10  # elements of a dU that each thread has for itself
 BLOCK = 220 << 10  # elements of V and Z of a block: with dU they stay in the second-level cache
@@ -37,6 +45,7 @@ MOST = 9 << 20  # elements of dU
 SPLITS = 16  # of the tiles, if threads have a dU each
 PIECES = 32  # of a chunk, for threads to share out
 SHARE = 64  # channels of dU that a thread computes at once
+FILTERS = 256  # of a vector of channels of dW that a thread turns at once
 
 
 def sum_size(tiling):
@@ -58,7 +67,8 @@ def scratch(n, geometry):
     """V and Z of every thread's block, or of a chunk, and dU."""
     tiling = forward_tiling(n, geometry, form="weight_grad")
     splits, block = tiles_at_once(tiling)
-    return scratch_of(tiling, block) * (numba.get_num_threads() if splits else 1) + max(1, splits) * sum_size(tiling)
+    own, shared = (scratch_of(tiling, block), 0) if splits else (scratch_of(tiling, 0), scratch_of(tiling, block))
+    return max(own, turning(tiling)) * numba.get_num_threads() + shared + max(1, splits) * sum_size(tiling)
 
 
 def scratch_of(tiling, block):
@@ -66,23 +76,28 @@ def scratch_of(tiling, block):
     return tiling.SIZE ** 2 * ((block + 1) * (whole(tiling.C) + whole(tiling.K)) + 32)
 
 
+def turning(tiling):
+    """Elements of 16 channels of dW, as many as the widest vector has lanes, for FILTERS filters, and for 16 of these once more, turned."""
+    return tiling.TAPS ** 2 * 16 * (min(FILTERS, whole(tiling.K)) + 16)
+
+
 def weight_grad(dy, x, w_shape, geometry):
     """dw (K, C/groups, R, S) from dy (N, K, P, Q) and x (N, C, H, W)."""
     n = sizes(x.shape, w_shape, geometry)
     tiling = forward_tiling(n, geometry, form="weight_grad")
     splits, block = tiles_at_once(tiling)
-    dw = np.empty(w_shape, x.dtype)
+    dw = aligned(prod(w_shape), x.dtype)
     x, dy = nhwc(x).reshape(-1), nhwc(dy).reshape(-1)
     total = max(1, splits) * sum_size(tiling)
-    with workspace(scratch_of(tiling, block if splits else 0), x.dtype, total + (0 if splits else scratch_of(tiling, block))) as (memory, shared):
+    with workspace(max(scratch_of(tiling, block if splits else 0), turning(tiling)), x.dtype, total + (0 if splits else scratch_of(tiling, block))) as (memory, shared):
         sums, shared = shared[:total], shared[total:]
         for g in range(n.G):
             if splits:
                 _in_blocks(tiling, x, g * tiling.C, dy, g * tiling.K, sums, splits, block, memory)
             else:
                 _in_phases(tiling, x, g * tiling.C, dy, g * tiling.K, sums, block, shared, memory)
-            _finish(tiling, sums, max(1, splits), dw.reshape(-1), g * tiling.K * tiling.C * n.R * n.S)
-    return dw
+            _finish(tiling, sums, max(1, splits), memory, dw, g * tiling.K * tiling.C * n.R * n.S)
+    return dw.reshape(w_shape)
 
 
 @jit(parallel=True)
@@ -149,25 +164,34 @@ def gradient_tiles(form, first, end, dy, dy0, edge, z, z0, before, count, plane)
 
 
 @jit(parallel=True)
-def _finish(form, sums, splits, dw, w0):
-    """dW = G^T dU G, where dU is the sum of the splits' shares."""
-    for c in prange(form.C):
-        _finish_channel(form, sums, splits, np.int64(c), dw, w0)
+def _finish(form, sums, splits, scratch, dw, w0):
+    """dW = G^T dU G, where dU is the sum of the splits' shares; dw begins with a cache line."""
+    L = lanes(sums)
+    down, across = (form.C + L - 1) // L, (form.K + FILTERS - 1) // FILTERS
+    for task in prange(down * across):
+        c, k = np.int64(task) // across * L, np.int64(task) % across * FILTERS
+        _finish_some(form, sums, splits, c, min(L, form.C - c), k, min(form.K, k + FILTERS), scratch[get_thread_id()], dw, w0)
 
 
 @jit
-def _finish_channel(form, sums, splits, c, dw, w0):
+def _finish_some(form, sums, splits, c, channels, some, behind, scratch, dw, w0):
+    """A vector of channels, filters from `some` to `behind`. scratch: (vector of filters, channel and tap, filter), and then one vector's (filter, channel and tap)."""
     n, R, L = constant_of(form, "SIZE"), constant_of(form, "TAPS"), lanes(sums)
-    K = whole_vectors(form.K, sums)
-    plane = form.C * K
-    for other in range(1, splits):
-        for i in range(n * n):
-            at = i * plane + c * K
-            for k in range(K):
-                sums[at + k] += sums[other * n * n * plane + at + k]
-    square = np.empty(R * R * L, sums.dtype)
-    for k in range(0, form.K, L):
-        transform(form, "filter_grad", sums, c * K + k, n * plane, plane, square, 0, R * L, L)
-        for lane in range(min(L, form.K - k)):
-            for tap in range(R * R):
-                dw[w0 + ((k + lane) * form.C + c) * R * R + tap] = square[tap * L + lane]
+    K, taps, past = whole_vectors(form.K, sums), R * R, form.C % L == 0
+    plane, row, square = form.C * K, channels * taps, taps * L * L
+    turned = (behind - some + L - 1) // L * square
+    for channel in range(channels):  # in the order in which dU lies
+        for k in range(some, behind, L):
+            at = (c + channel) * K + k
+            for other in range(1, splits):
+                for i in range(n * n):
+                    here = at + i * plane
+                    store(sums, here, add(load(sums, here), load(sums, here + other * n * n * plane)))
+            transform(form, "filter_grad", sums, at, n * plane, plane, scratch, (k - some) // L * square + channel * taps * L, R * L, L)
+    for k in range(some, behind, L):
+        for e in range(0, row, L):
+            store_tile(transpose(load_square(scratch, (k - some) // L * square + e * L, L)), scratch, turned + e, taps * L, L)
+        for lane in range(min(L, behind - k)):
+            into, values = w0 + ((k + lane) * form.C + c) * taps, turned + lane * taps * L
+            for e in range(0, row, L):
+                put(dw, into + e, row - e, past, load(scratch, values + e))

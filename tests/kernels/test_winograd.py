@@ -155,9 +155,9 @@ def test_tilings(extents, form, schedule, only):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("channels", [(6, 4, 2), (40, 36, 2), (9, 51, 3), (34, 130, 1)])
+@pytest.mark.parametrize("channels", [(6, 4, 2), (40, 36, 2), (9, 51, 3), (34, 130, 1), (64, 600, 2)])
 def test_groups_and_channels(channels, form, schedule, only):
-    """Whole vectors and parts of one, more filters than a thread multiplies at once. Kills: one group's channels, filters, bias or sums taken for another's."""
+    """Whole vectors and parts of one, more filters than a thread takes at once. Kills: one group's channels, filters, bias or sums taken for another's."""
     only(form)
     (C, K, G), R = channels, FILTERS[form]
     geometry = Geometry(padding=(1, 1), groups=G)
