@@ -74,8 +74,8 @@ def scratch(form, n, geometry):
         from . import first_gradient
         if first_gradient.is_first(n, geometry):
             return first_gradient.scratch(n, geometry, np.dtype(np.float32)) * numba.get_num_threads()
-    plans = [_forward_plan(n, geometry)] if form == "forward" else _gradient_plans(n, geometry)
-    return max(p.scratch for p, _, _ in plans) * numba.get_num_threads()
+    plans = [_forward_plan(n, geometry)] if form == "forward" else [planned for planned, _ in _gradient_plans(n, geometry)[0]]
+    return max(p.scratch for p, _ in plans) * numba.get_num_threads()
 
 
 # ------------------------------------------------------------------------------------------------------------------ the three forms
@@ -83,7 +83,7 @@ def scratch(form, n, geometry):
 
 def pack(w, x_shape, geometry):
     """Filters (K, C/G, R, S) in the order in which forward meets them: for each group, panels of 32 filters, in each (tap, channel, filter)."""
-    return pack_filters(w, geometry.groups, _all_taps(w.shape[2] * w.shape[3]), columns="filters")
+    return pack_filters(w, geometry.groups, _all_taps(w.shape[2] * w.shape[3]), columns="filters").reshape(-1)
 
 
 def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
@@ -111,9 +111,11 @@ def input_grad(dy, w, x_shape, geometry, add=None):
         return first_gradient.input_grad(dy, w, x_shape, geometry, add)
     dx = empty_channels_last(x_shape, dy.dtype)
     memory, dy = flat(dx), source(dy)
-    for part in _gradient_plans(n, geometry):
-        packed = pack_filters(w, n.G, part[2], columns="channels")
-        correlation(packed, memory, 0, part)(dy, add)
+    plans, phases = _gradient_plans(n, geometry)
+    packed, first = pack_filters(w, n.G, phases, columns="channels"), 0
+    for planned, taps in plans:
+        correlation(packed[first:first + taps].reshape(-1), memory, 0, planned)(dy, add)
+        first += taps
     return dx
 
 
@@ -125,65 +127,73 @@ def weight_grad(dy, x, w_shape, geometry):
 
 @lru_cache(maxsize=1024)
 def _forward_plan(n, geometry, y_pixel=None, x_pixel=None):
-    """(Plan, shifts, taps) of a forward pass, from and into arrays whose pixels are so many elements apart."""
+    """(Plan, shifts) of a forward pass, from and into arrays whose pixels are so many elements apart."""
     if (n.R, n.S) == (1, 1) and geometry.stride == (1, 1) and geometry.padding == (0, 0):
         n = n._replace(N=1, H=n.N * n.H * n.W, W=1, P=n.N * n.P * n.Q, Q=1)  # pixels that have nothing to do with each other: one column of them
     down, across = (forward_axis(*axis) for axis in zip((n.P, n.Q), (n.R, n.S), *geometry[:3]))
-    return *plan(n.N, n.G, (n.H, n.W, x_pixel or n.C, n.C), (n.P, n.Q, y_pixel or n.K, n.K), down, across), _all_taps(n.R * n.S)
-
-
-@cache
-def _all_taps(count):
-    return np.arange(count)
+    return plan(n.N, n.G, (n.H, n.W, x_pixel or n.C, n.C), (n.P, n.Q, y_pixel or n.K, n.K), down, across)
 
 
 @lru_cache(maxsize=1024)
 def _gradient_plans(n, geometry):
-    """(Plan, shifts, taps) of each pair of phases of an input gradient."""
+    """([((Plan, shifts), number of taps) of each pair of phases of an input gradient], phases for pack_filters)"""
     if (n.R, n.S) == (1, 1) and geometry.stride == (1, 1) and geometry.padding == (0, 0):
         n = n._replace(N=1, H=n.N * n.H * n.W, W=1, P=n.N * n.P * n.Q, Q=1)
     rows, columns = (tuple(gradient_axes(*axis)) for axis in zip((n.H, n.W), (n.R, n.S), *geometry[:3]))
-    return [(*plan(n.N, n.G, (n.P, n.Q, n.K, n.K), (n.H, n.W, n.C, n.C), down, across),
-             np.array([r * n.S + s for r in down.taps for s in across.taps], np.int64)) for down in rows for across in columns]
+    plans, phases = [], np.full((3, n.R * n.S), -1)
+    for down in rows:
+        for across in columns:
+            taps = [r * n.S + s for r in down.taps for s in across.taps]
+            phases[0, taps], phases[1, taps], phases[2, taps] = sum(count for _, count in plans), len(taps), np.arange(len(taps))
+            plans.append((plan(n.N, n.G, (n.P, n.Q, n.K, n.K), (n.H, n.W, n.C, n.C), down, across), len(taps)))
+    return plans, phases
 
 
 # ------------------------------------------------------------------------------------------------------------------ packing
 
 
-def pack_filters(w, groups, taps, columns):
-    """Weights (K, C/G, R, S) as panels. columns: what lies side by side in a panel, "filters" (forward) or "channels" (input gradient, whose sum is over filters)."""
+def pack_filters(w, groups, phases, columns):
+    """Weights (K, C/G, R, S) as panels, a row for each tap. columns: what lies side by side in a panel, "filters" (forward) or "channels" (input gradient, whose sum is
+    over filters). Some taps make a phase, whose rows together are, group by group and panel by panel, (tap, inner, 32).
+
+    phases (3, R*S): for each tap how many rows the phases before its own have, how many its own has, and which of those is its; -1 for one that meets nothing.
+    """
     w = contiguous(w)
     K, C, R, S = w.shape
     inner, inner_step, outer, outer_step = (C, R * S, K // groups, C * R * S) if columns == "filters" else (K // groups, C * R * S, C, R * S)
-    width = 16 * parts(outer, 16)  # enough for any vector
-    packed = aligned(groups * len(taps) * inner * width, w.dtype)
-    if len(taps):  # some phases of an input gradient have none
-        _pack_filters(w.reshape(-1), groups, K // groups * C * R * S, taps, R * S, inner, inner_step, outer, outer_step, packed)
+    rows, tap = int((phases[1] >= 0).sum()), groups * inner * 16 * parts(outer, 16)  # elements of a tap: enough for any vector
+    packed = aligned(rows * tap, w.dtype).reshape(rows, tap)
+    if rows:
+        _pack_filters(w.reshape(-1), groups, K // groups * C * R * S, phases, inner, inner_step, outer, outer_step, packed)
     return packed
 
 
+@cache
+def _all_taps(count):
+    """The phases of a forward pass: all taps are one."""
+    return np.stack([np.zeros(count, np.int64), np.full(count, count), np.arange(count)])
+
+
 @jit(parallel=True)
-def _pack_filters(w, groups, group_step, taps, all_taps, inner, inner_step, outer, outer_step, packed):
-    W, T = panel_width(w), len(taps)
-    panels = (outer + W - 1) // W
-    group = T * inner * whole_vectors(outer, w)
-    rank = np.full(all_taps, -1)  # of each tap among those that are wanted
-    for t in range(T):
-        rank[taps[t]] = t
+def _pack_filters(w, groups, group_step, phases, inner, inner_step, outer, outer_step, packed):
+    W, taps = panel_width(w), phases.shape[1]
+    panels, into = (outer + W - 1) // W, packed.reshape(-1)
     for task in prange(groups * panels):
         g, first = np.int64(task) // panels, np.int64(task) % panels * W
         columns = min(W, outer - first)
-        source, into = g * group_step + first * outer_step, g * group + first * T * inner
-        if all_taps == 1:
-            pack_b(inner, columns, w, source, inner_step, outer_step, packed, into)
+        source, before = g * group_step + first * outer_step, (g * whole_vectors(outer, w) + first) * inner
+        if taps == 1:
+            pack_b(inner, columns, w, source, inner_step, outer_step, into, before)
         else:
-            _pack_panel(w, source, rank, inner, inner_step, columns, outer_step, packed, into)
+            places = phases[0] * packed.shape[1] + phases[1] * before + phases[2] * inner * whole_vectors(columns, w)
+            places[phases[1] < 0] = -1
+            _pack_panel(w, source, inner, inner_step, columns, outer_step, into, places)
 
 
 @jit
-def _pack_panel(w, source, rank, inner, inner_step, columns, outer_step, packed, into):
-    """A panel from weights whose taps lie in a row, as perhaps do the taps of all channels: square by square, turned in registers."""
-    width, L, taps = whole_vectors(columns, w), lanes(w), len(rank)
+def _pack_panel(w, source, inner, inner_step, columns, outer_step, packed, places):
+    """A panel from weights whose taps lie in a row, as perhaps do the taps of all channels: square by square, turned in registers. places: where that of each tap is."""
+    width, L, taps = whole_vectors(columns, w), lanes(w), len(places)
     run, runs = (inner * taps, 1) if inner_step == taps else (taps, inner)
     square = np.empty(L * L, w.dtype)
     for v in range(0, width, L):
@@ -192,9 +202,9 @@ def _pack_panel(w, source, rank, inner, inner_step, columns, outer_step, packed,
                 turn(w, source + v * outer_step + i * inner_step + e, outer_step, min(L, columns - v), min(L, run - e), square)
                 for j in range(min(L, run - e)):
                     row = i + (e + j) // taps if runs == 1 else i
-                    t = rank[(e + j) % taps]
-                    if t >= 0:
-                        store(packed, into + (t * inner + row) * width + v, load(square, j * L))
+                    place = places[(e + j) % taps]
+                    if place >= 0:
+                        store(packed, place + row * width + v, load(square, j * L))
 
 
 @jit
@@ -214,7 +224,7 @@ def turn(w, w0, step, rows, columns, square):
 
 def correlation(packed, out, start, planned, bias=None, relu=False, in_place=False):
     """The function of a flat source that runs a plan: out[start + ...] = the correlation of the source with packed filters, and the epilogue."""
-    p, shifts, _ = planned
+    p, shifts = planned
     dtype, tasks, scratch, plan = packed.dtype, p.tasks, p.scratch, numbers(p)
     nothing = np.zeros(0, dtype)
     biases = nothing if bias is None else padded_bias(bias, p.groups)
