@@ -12,13 +12,11 @@ second-level cache, through the first three steps; tiles are shared out in a fix
 tiles goes through the steps in *phases*, and in the third the threads share out the places and channels of the one dU.
 
 In dU filters lie side by side, in dW the taps of a filter's channels. So the last step takes a vector of channels and some filters at a time: dU is read in the order in
-which it lies, and turned in registers what goes to a filter is a run of 16*9 elements, whole cache lines, written past the cache: nobody reads it before the optimiser.
+which it lies, and turned in registers what goes to a filter is a run of 16*9 elements.
 
 **Napkin**, F(4x4, 3x3): 2*N*K*C*P*Q * 36/16 FLOPs, a quarter of the definition's; V and Z are written and read once, dU is read and written once a block or chunk, and
 read once more at the end, four times the weights: that is bound by memory.
 """
-
-from math import prod
 
 import numba
 import numpy as np
@@ -28,14 +26,13 @@ from ..layout import nhwc
 from ..matmul.block import panel_width, whole_vectors
 from ..matmul.panels import multiply_panels
 from ..runtime import jit
-from ..simd.choose import put
 from ..simd.tile import load_square, store_tile, transpose
-from ..simd.vector import add, lanes, load, store
+from ..simd.vector import add, lanes, load, store, store_part
 from .correlation import parts
 from .sizes import sizes
 from .winograd import copy_square, forward_tiling, input_tiles, whole
 from .winograd_transform import constant_of, transform
-from .workspace import aligned, workspace
+from .workspace import workspace
 
 OWN = 256 << 10  # elements of a dU that each thread has for itself
 BLOCK = 220 << 10  # elements of V and Z of a block: with dU they stay in the second-level cache
@@ -86,7 +83,7 @@ def weight_grad(dy, x, w_shape, geometry):
     n = sizes(x.shape, w_shape, geometry)
     tiling = forward_tiling(n, geometry, form="weight_grad")
     splits, block = tiles_at_once(tiling)
-    dw = aligned(prod(w_shape), x.dtype)
+    dw = np.empty(w_shape, x.dtype)
     x, dy = nhwc(x).reshape(-1), nhwc(dy).reshape(-1)
     total = max(1, splits) * sum_size(tiling)
     with workspace(max(scratch_of(tiling, block if splits else 0), turning(tiling)), x.dtype, total + (0 if splits else scratch_of(tiling, block))) as (memory, shared):
@@ -96,8 +93,8 @@ def weight_grad(dy, x, w_shape, geometry):
                 _in_blocks(tiling, x, g * tiling.C, dy, g * tiling.K, sums, splits, block, memory)
             else:
                 _in_phases(tiling, x, g * tiling.C, dy, g * tiling.K, sums, block, shared, memory)
-            _finish(tiling, sums, max(1, splits), memory, dw, g * tiling.K * tiling.C * n.R * n.S)
-    return dw.reshape(w_shape)
+            _finish(tiling, sums, max(1, splits), memory, dw.reshape(-1), g * tiling.K * tiling.C * n.R * n.S)
+    return dw
 
 
 @jit(parallel=True)
@@ -165,7 +162,7 @@ def gradient_tiles(form, first, end, dy, dy0, edge, z, z0, before, count, plane)
 
 @jit(parallel=True)
 def _finish(form, sums, splits, scratch, dw, w0):
-    """dW = G^T dU G, where dU is the sum of the splits' shares; dw begins with a cache line."""
+    """dW = G^T dU G, where dU is the sum of the splits' shares."""
     L = lanes(sums)
     down, across = (form.C + L - 1) // L, (form.K + FILTERS - 1) // FILTERS
     for task in prange(down * across):
@@ -177,7 +174,7 @@ def _finish(form, sums, splits, scratch, dw, w0):
 def _finish_some(form, sums, splits, c, channels, some, behind, scratch, dw, w0):
     """A vector of channels, filters from `some` to `behind`. scratch: (vector of filters, channel and tap, filter), and then one vector's (filter, channel and tap)."""
     n, R, L = constant_of(form, "SIZE"), constant_of(form, "TAPS"), lanes(sums)
-    K, taps, past = whole_vectors(form.K, sums), R * R, form.C % L == 0
+    K, taps = whole_vectors(form.K, sums), R * R
     plane, row, square = form.C * K, channels * taps, taps * L * L
     turned = (behind - some + L - 1) // L * square
     for channel in range(channels):  # in the order in which dU lies
@@ -194,4 +191,4 @@ def _finish_some(form, sums, splits, c, channels, some, behind, scratch, dw, w0)
         for lane in range(min(L, behind - k)):
             into, values = w0 + ((k + lane) * form.C + c) * taps, turned + lane * taps * L
             for e in range(0, row, L):
-                put(dw, into + e, row - e, past, load(scratch, values + e))
+                store_part(dw, into + e, min(L, row - e), load(scratch, values + e))
