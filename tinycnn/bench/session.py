@@ -1,6 +1,7 @@
 """A first hour on a GPU, in one command: `benchmarks/gpu_session`. It writes a folder of results that is ready to be committed.
 
     benchmarks/gpu_session                      ten minutes; --minutes 30 for more layers, batches and rounds
+    benchmarks/gpu_session --only training      these steps alone (--list names them), and what makes them ready
     benchmarks/gpu_session --rehearse           the same steps, tiny, on the CPU simulator, with a stand-in for the rivals
 
 A GPU may be there once, and for minutes, so nothing may be lost. Each step is a process of its own with a limit of time: whatever happens to it, a crash of the driver
@@ -102,6 +103,15 @@ def steps(out, minutes, rehearse=False):
         bench("conv-resnet50-tf32", 120, "conv", "resnet50", *batch, "--math", "tf32", *quick, *fewer),
         Step("tables-and-plots", [python, "-m", "tinycnn.bench.session", "--finish", str(out)], RESERVED, goes=True),
     ]
+
+
+def chosen_steps(todo, only):
+    """Of the steps those with these names, with the steps that make them ready; what says where it all ran, and tables and plots, always."""
+    wrong = set(only) - {step.name for step in todo}
+    if wrong:
+        raise SystemExit(f"--only: there is no step {', '.join(sorted(wrong))}; there are {', '.join(step.name for step in todo)}")
+    always = ("device", "software", "packages", "tables-and-plots")
+    return [step for step in todo if step.name.removesuffix("-ready") in only or step.name in always]
 
 
 # ---- running them
@@ -224,6 +234,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="benchmarks/gpu_session", description=__doc__.partition("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10, help="how long it may take; from 30 on it does more (default: 10)")
     parser.add_argument("--out", type=Path, help="the folder of results (default: benchmarks/results/gpu-DATE)")
+    parser.add_argument("--only", metavar="STEP,STEP", help="these steps alone, and what makes them ready (--list names them)")
     parser.add_argument("--rehearse", action="store_true", help="on the CPU simulator, with tiny problems and a stand-in for the rivals")
     parser.add_argument("--list", action="store_true", help="show the steps and do nothing")
     parser.add_argument("--finish", type=Path, metavar="FOLDER", help="only draw what is in a folder")
@@ -233,6 +244,7 @@ def main(arguments=None):
     kind = "rehearsal" if chosen.rehearse else "gpu"
     out = (chosen.out or ROOT / "benchmarks" / "results" / f"{kind}-{datetime.now(UTC):%Y-%m-%d-%H%M}").resolve()
     todo = steps(out, chosen.minutes, chosen.rehearse)
+    todo = chosen_steps(todo, chosen.only.split(",")) if chosen.only else todo
     if chosen.list:
         for step in todo:
             print(f"{step.name:20} {step.seconds:4.0f} s  {' '.join(step.command)}")
