@@ -15,14 +15,16 @@ from . import kernels
 
 class Device:
     """name, the array module `xp`, the kernel table `kernels` (see tinycnn.kernels), `to_numpy`, which gives an array of this device as a NumPy array, and whether the
-    device `queues` its kernels: then looking at a number means to wait for all of them."""
+    device `queues` its kernels: then looking at a number means to wait for all of them. `captured` makes of a function that computes arrays of one shape one that gives
+    the same by fewer launches, where the device has launches (kernels/cuda/graph.py)."""
 
-    def __init__(self, name, xp, table, to_numpy, queues=False):
+    def __init__(self, name, xp, table, to_numpy, queues=False, captured=lambda function: function):
         self.name = name
         self.xp = xp
         self.kernels = kernels.backend(table)
         self.to_numpy = to_numpy
         self.queues = queues
+        self.captured = captured
 
     def __repr__(self):
         return f"device({self.name!r})"
@@ -44,8 +46,9 @@ cpu = Device("cpu", np, os.environ.get("TINYCNN_KERNELS") or "cpu", lambda array
 def cuda():
     """The GPU, or its simulation; a RuntimeError says what is missing."""
     from .kernels.cuda import array_module
+    from .kernels.cuda.graph import Captured
     xp = array_module()
-    return Device("cuda", xp, "cuda", xp.asnumpy, queues=True)
+    return Device("cuda", xp, "cuda", xp.asnumpy, queues=True, captured=Captured)
 
 
 DEVICES = {"cpu": lambda: cpu, "cuda": cuda}  # made when first asked for

@@ -8,6 +8,7 @@
     backend.py      which of the two it is
     launch.py       checks the arguments and launches
     memory.py       new arrays, contiguous ones
+    graph.py        many launches as one
     layout.py       how arrays lie that are gone through together: broadcasting and strides
 
 A kernel module (kernels/activation/cuda.py is the shortest) needs only

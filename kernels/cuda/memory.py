@@ -27,6 +27,14 @@ def empty_images(shape, dtype, like):
     return empty((N, H, W, C), dtype).transpose(0, 3, 1, 2)
 
 
+def from_host(array):
+    """A device array with the elements of a NumPy array. Refused while a graph is captured (graph.py), which would copy again later, from whatever is there then."""
+    xp = array_module()
+    if xp.cuda.get_current_stream().is_capturing():
+        raise RuntimeError(f"an array of the host, of shape {array.shape}, cannot be copied to the device while launches are captured")
+    return xp.asarray(array)
+
+
 def contiguous(x):
     """x itself if it is C-contiguous, else a copy that is."""
     return x if x.flags.c_contiguous else x.copy()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cuda import array_module, blocks, contiguous, empty, launch, layout, strided
+from ..cuda.memory import from_host
 from ..elementwise.cuda import cast, copy_
 
 SOURCE, BLOCK = "index/index.cu", 256
@@ -151,5 +152,5 @@ def _is_array(part):
 
 def _int64(array):
     """On the device, contiguous."""
-    array = array_module().asarray(np.asarray(array, np.int64)) if isinstance(array, (int, np.integer, np.ndarray)) else array
+    array = from_host(np.asarray(array, np.int64)) if isinstance(array, (int, np.integer, np.ndarray)) else array
     return contiguous(array) if array.dtype == np.int64 else cast(array, np.dtype(np.int64))

@@ -1,11 +1,13 @@
-"""Pooling on the GPU (pool.cu). The tables of what each window sees go to the device once for each size of image and window, and stay there."""
-from functools import lru_cache
+"""Pooling on the GPU (pool.cu). The tables of what each window sees go to the device once for each size of image and window, and stay there
+(a captured graph refers to them).
+"""
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from ..cuda import array_module, blocks, contiguous, empty, launch
-from ..cuda.memory import lies_channels_last
+from ..cuda import blocks, contiguous, empty, launch
+from ..cuda.memory import from_host, lies_channels_last
 from . import windows
 
 SOURCE, BLOCK = "pool/pool.cu", 256
@@ -96,10 +98,10 @@ def adaptive_avg_backward(dy, x_shape, channels_last=False):
 
 # ---- tables
 
-@lru_cache(256)
+@cache
 def _axes(image, window):
     """(rows, columns): an Axis each."""
-    to_device = lambda numbers: array_module().asarray(np.asarray(numbers, np.int32))  # noqa: E731
+    to_device = lambda numbers: from_host(np.asarray(numbers, np.int32))  # noqa: E731
     made = []
     for length, slices in zip(image, windows.axes(image, window)):
         counts = [len(range(s.start, s.stop, s.step)) for s in slices]
@@ -108,17 +110,17 @@ def _axes(image, window):
     return made
 
 
-@lru_cache(256)
+@cache
 def _numbers(image, window, count_include_pad, divisor, dtype):
     """(P, Q): what the sums of sliding windows are divided by."""
     windows.sliding(image, window)  # refuses windows that make no sense
-    return array_module().asarray(windows.counts(image, window, count_include_pad, divisor).astype(dtype))
+    return from_host(windows.counts(image, window, count_include_pad, divisor).astype(dtype))
 
 
-@lru_cache(256)
+@cache
 def _areas(image, output_size, dtype):
     """(P, Q): what the sums of adaptive windows are divided by."""
-    return array_module().asarray(windows.areas(*windows.adaptive(image, output_size)).astype(dtype))
+    return from_host(windows.areas(*windows.adaptive(image, output_size)).astype(dtype))
 
 
 # ---- launches

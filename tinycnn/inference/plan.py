@@ -3,6 +3,8 @@
 Results in planned buffers are in the argument lists from the beginning. Those that come in memory of their own (and the image) are put there when they exist, and
 taken out again by their reader, so that memory is free as early as it can be.
 """
+from functools import partial
+
 import numpy as np
 
 from ..kernels.layout import from_nhwc
@@ -46,29 +48,34 @@ class Plan:
             if step.op != "cat" or len(step.in_place) < len(step.inputs):
                 self._run.append((function, given, step.name, brought))
             step.weights = step.options = None  # the function has what it needs
-        self._image = arguments.get("image", [])
         kept = set(self.outputs)
         self._run = [(function, given, [] if name in arrays else arguments.get(name, []), brought, name if name in kept else None)
                      for function, given, name, brought in self._run]
+        self._results = device.captured(partial(one_by_one, self._run, arguments.get("image", []), self.outputs))
 
     def __call__(self, image):
-        """The results for an image batch, an array of the planned shape and dtype: an array, or several in a tuple."""
-        for arguments, position in self._image:
-            arguments[position] = image
-        results = {}
-        for function, arguments, readers, brought, name in self._run:
-            y = function(*arguments)
-            for position in brought:
-                arguments[position] = None
-            for other, position in readers:
-                other[position] = y
-            if name is not None:
-                results[name] = y
-        return [image.copy() if name == "image" else results[name] for name in self.outputs]
+        """[the results] for an image batch, an array of the planned shape and dtype."""
+        return self._results(image)
 
     def __repr__(self):
         head = f"{'x'.join(map(str, self.x_shape))} {self.dtype}: {len(self._run)} steps, {self.buffers / 2**20:.1f} MiB of buffers"
         return "\n".join([head, *(f"  {line(step)}" for step in self.steps)])
+
+
+def one_by_one(steps, readers_of_image, outputs, image):
+    """The results, when all steps have run."""
+    for arguments, position in readers_of_image:
+        arguments[position] = image
+    results = {}
+    for function, arguments, readers, brought, name in steps:
+        y = function(*arguments)
+        for position in brought:
+            arguments[position] = None
+        for other, position in readers:
+            other[position] = y
+        if name is not None:
+            results[name] = y
+    return [image.copy() if name == "image" else results[name] for name in outputs]
 
 
 def allocate(steps, places):

@@ -1,10 +1,11 @@
 """Arrays in the memory of the simulated device. Making views is immediate; whatever reads or writes elements is queued on the current stream."""
 from collections import namedtuple
+from functools import partial
 from math import prod
 
 import numpy as np
 
-from .cuda import Block, _pool, get_current_stream
+from .cuda import alloc, get_current_stream
 
 MemoryPointer = namedtuple("MemoryPointer", "ptr mem")
 OPERATORS = ("add radd iadd sub rsub isub mul rmul imul truediv rtruediv itruediv floordiv rfloordiv ifloordiv mod rmod imod pow rpow ipow matmul rmatmul neg pos abs "
@@ -63,12 +64,8 @@ class ndarray:
     # ---- reading and writing
 
     def __setitem__(self, index, value):
-        target = self[index]  # an array, which keeps its memory until the copy is made
-        if isinstance(value, ndarray):
-            get_current_stream().enqueue(lambda: np.copyto(target.host, value.host, casting="same_kind"))
-        else:
-            value = np.array(value)
-            get_current_stream().enqueue(lambda: np.copyto(target.host, value, casting="same_kind"))
+        source = value.host if isinstance(value, ndarray) else np.array(value)
+        get_current_stream().enqueue(partial(np.copyto, self[index].host, source, casting="same_kind"), self, value)
 
     def fill(self, value):
         self[...] = value
@@ -85,7 +82,7 @@ class ndarray:
         """Elements from a NumPy array of the same shape and dtype."""
         if array.shape != self.shape or array.dtype != self.dtype:
             raise ValueError(f"set: the array is {array.shape} {array.dtype}, this one {self.shape} {self.dtype}")
-        (stream or get_current_stream()).enqueue(lambda: np.copyto(self.host, array))
+        _from_host(self, array, stream or get_current_stream())
 
     def get(self, stream=None, order="C", out=None):
         """The elements as a NumPy array, after everything that is queued."""
@@ -120,14 +117,13 @@ for name in ("array", "bool", "float", "int", "index", "iter", "complex"):
 def empty(shape, dtype=np.float64):
     """A new array; its elements are all 0xFF."""
     shape, dtype = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape), np.dtype(dtype)
-    block = Block(_pool, prod(shape) * dtype.itemsize)
+    block = alloc(prod(shape) * dtype.itemsize)
     return ndarray(block.bytes.view(dtype).reshape(shape), block)
 
 
 def full(shape, fill_value, dtype):
     out = empty(shape, dtype)
-    value = np.dtype(dtype).type(fill_value)
-    get_current_stream().enqueue(lambda: out.host.fill(value))
+    get_current_stream().enqueue(partial(out.host.fill, np.dtype(dtype).type(fill_value)), out)
     return out
 
 
@@ -147,8 +143,14 @@ def asarray(array, dtype=None, order="C"):
         return array
     host = np.array(array, dtype)
     out = empty(host.shape, host.dtype)
-    get_current_stream().enqueue(lambda: np.copyto(out.host, host))
+    _from_host(out, host, get_current_stream())
     return out
+
+
+def _from_host(out, array, stream):
+    if stream.is_capturing():
+        raise RuntimeError("a graph would copy from the host again later, when something else is there")
+    stream.enqueue(partial(np.copyto, out.host, array), out)
 
 
 def asnumpy(array):

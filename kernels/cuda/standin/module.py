@@ -33,14 +33,14 @@ class Function:
         if shared_mem > self.max_dynamic_shared_size_bytes:
             raise RuntimeError(f"{self.name}: {shared_mem} bytes of dynamic shared memory; more than {self.max_dynamic_shared_size_bytes} must be allowed first")
         where = _caller()
+        values = [np.uint64(a.data.ptr) if isinstance(a, ndarray) else a for a in args]
 
         def launch():
-            values = [np.uint64(a.data.ptr) if isinstance(a, ndarray) else a for a in args]  # `args` keeps the arrays alive until now
             try:
                 self.library.run(self.name, grid, block, values, shared_mem, seed())
             except RuntimeError as error:
                 raise RuntimeError(f"{error} (launched at {where}; TINYCNN_CUDA_SEED={seed()} gives this order of threads again)") from None
-        (stream or get_current_stream()).enqueue(launch)
+        (stream or get_current_stream()).enqueue(launch, *args)
 
 
 def _caller():
