@@ -6,6 +6,11 @@ import tinycnn
 from tinycnn import models, nn
 
 LAYERS = 10_000  # errors of many layers add up like one sum of so many terms
+FAMILIES = {  # the smallest that have every part
+    "lenet5": dict(width=0.25, image_size=16), "alexnet": dict(width=1 / 32, image_size=67), "zfnet": dict(width=1 / 32, image_size=64),
+    "vgg11": dict(width=1 / 32, image_size=32), "googlenet_torchvision": dict(width=1 / 16, image_size=64), "resnet20": dict(width=0.25, image_size=8),
+    "resnet50": dict(width=1 / 32, image_size=32),
+}
 
 
 def drawn(model, seed=0):

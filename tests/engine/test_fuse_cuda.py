@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 from cuda_device import needs_simulator
-from fuse_cases import LAYERS, Net, drawn, expected, images, ops
+from fuse_cases import FAMILIES, LAYERS, Net, drawn, expected, images, ops
 from tolerance import close
 
 import tinycnn
@@ -10,11 +10,6 @@ from tinycnn import cat, models, nn
 from tinycnn.nn import functional as F
 
 pytestmark = needs_simulator
-FAMILIES = {  # the smallest that have every part
-    "lenet5": dict(width=0.25, image_size=16), "alexnet": dict(width=1 / 32, image_size=67), "zfnet": dict(width=1 / 32, image_size=64),
-    "vgg11": dict(width=1 / 32, image_size=32), "googlenet_torchvision": dict(width=1 / 16, image_size=64), "resnet20": dict(width=0.25, image_size=8),
-    "resnet50": dict(width=1 / 32, image_size=32),
-}
 
 
 @pytest.mark.parametrize("name", FAMILIES)

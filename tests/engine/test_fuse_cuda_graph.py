@@ -5,10 +5,10 @@ import warnings
 import numpy as np
 import pytest
 from cuda_device import needs_simulator, simulator_only
-from fuse_cases import Net, images
+from fuse_cases import FAMILIES, Net, drawn, images
 
 import tinycnn
-from tinycnn import cat, nn
+from tinycnn import cat, models, nn
 from tinycnn.kernels.pool import cuda as pool
 from tinycnn.kernels.window import Window
 from tinycnn.nn import functional as F
@@ -38,7 +38,7 @@ def fused(net, monkeypatch, graph="1"):
 
 def calls(fast, inputs):
     """What each call gave, looked at after the last."""
-    results = [fast(x) for x in inputs]
+    results = [y if isinstance(y, tuple) else (y,) for y in map(fast, inputs)]
     return [[(y.cpu().numpy(), y.array.strides) for y in several] for several in results]
 
 
@@ -60,6 +60,18 @@ def drawn_images(count, *shape):
 def test_later_images(monkeypatch):
     """Kills: a graph that reads the images of the call that made it; results that the next call overwrites; results in another order of memory."""
     net, inputs = network(), drawn_images(4)
+    fast = fused(net, monkeypatch)
+    same(calls(fast, inputs), calls(fused(net, monkeypatch, "0"), inputs))
+    assert len(graphs(fast)) == 1
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_family(name, monkeypatch):
+    """Kills: an operation that waits for the device, or copies to it, in every call."""
+    options = FAMILIES[name]
+    tinycnn.manual_seed(0)
+    net = drawn(models.build(name, num_classes=3, **options))
+    inputs = drawn_images(3, 2, next(iter(net.parameters())).shape[1], options["image_size"], options["image_size"])
     fast = fused(net, monkeypatch)
     same(calls(fast, inputs), calls(fused(net, monkeypatch, "0"), inputs))
     assert len(graphs(fast)) == 1
