@@ -1,15 +1,14 @@
 """Many launches as one: what a function launches is written down once, and later calls hand the whole list to the device (a CUDA graph).
 
-Python, the checks of launch.py and CuPy take some tens of microseconds for each launch, a kernel for one small image a few. ResNet-50, fused, is 167 launches: for ten
-to twenty milliseconds Python prepares what the device does in a few, whether there is one image or sixteen. A graph is one call of the driver, which launches all
-kernels by itself, about a microsecond after one another. What is added is a copy of the images and one of the results: 0.6 MB for an image of 224x224, under a
-microsecond each way at 4 TB/s, and two launches.
+In Python a launch takes some tens of microseconds, and a kernel for one small image often less than ten. ResNet-50, fused, is 167 launches: for 10 ms or more Python
+prepares what the device does in a few. A graph is one call of the driver, after which the device starts each kernel a microsecond or two after the one before. What is
+added are copies of the images and the results: 0.6 MB for an image of 224x224, read and written in under a microsecond at 4 TB/s, and a launch each.
 
 A graph repeats addresses, not names. Hence three things here:
 
     what comes in       is copied to where the graph reads, what comes out is copied from where it writes: a later call overwrites both
     memory in between   is from a pool that nobody else gets anything from, and that stays as long as the graph. Within the graph it serves again and again, as before
-    what was there      weights and tables stay alive: `function` holds its weights, the tables of kernels (pool/cuda.py) are never given back
+    what was there      stays: weights because the function is kept that has them, the tables of kernels (pool/cuda.py) because they are never given back
 
 Nothing runs while a graph is captured, so nothing may wait for a number or copy from the host then. The first call runs launch by launch, and does what is done once:
 kernels are compiled, tables copied. The second one captures.
@@ -56,7 +55,7 @@ class Graph:
 
     def __init__(self, function, x):
         cuda = array_module().cuda
-        self.function, self.pool, stream = function, cuda.MemoryPool(), cuda.Stream(non_blocking=True)
+        self.pool, stream = cuda.MemoryPool(), cuda.Stream(non_blocking=True)
         with stream, cuda.using_allocator(self.pool.malloc):
             self.x = empty_like(x)
             stream.begin_capture()

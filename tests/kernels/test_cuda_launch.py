@@ -289,6 +289,42 @@ def test_streams_and_events(xp):
 
 
 @simulator_only
+def test_graphs(file, xp):
+    """Kills: a launch that runs while it is captured, or never again; one that reads what it read first, or keeps arrays alive; a wait or a copy from the host."""
+    x, y, stream, memory = floats(xp, 8), xp.zeros(8, np.float32), xp.cuda.Stream(non_blocking=True), xp.cuda.MemoryPool()
+    expected = 6 * x.get()  # in float32, which rounds as 2 * (3 * x) does
+    with stream, xp.cuda.using_allocator(memory.malloc):
+        stream.begin_capture()
+        assert stream.is_capturing()
+        between = xp.empty(8, np.float32)
+        launch(file, "scale", 1, 32, x, between, 3.0, 8, real=np.float32)
+        launch(file, "scale", 1, 32, between, y, 2.0, 8, real=np.float32)
+        address = between.data.ptr
+        del between
+        assert memory.used_bytes() == 0 and xp.empty(8, np.float32).data.ptr == address
+        graph = stream.end_capture()
+    stream.synchronize()
+    assert not stream.is_capturing() and y.get().tolist() == [0] * 8
+    for _ in range(2):
+        graph.launch()
+        assert y.get().tolist() == expected.tolist()
+        launch(file, "scale", 1, 32, y, x, 0.5, 8, real=np.float32)
+        expected = 3 * expected
+    for wrong, message in ((y.get, "cannot be waited for"), (lambda: xp.asarray(np.ones(1)), "from the host again")):
+        with stream:
+            stream.begin_capture()
+            with pytest.raises(RuntimeError, match=message):
+                wrong()
+            if message == "cannot be waited for":
+                with pytest.raises(RuntimeError, match="cannot be captured was done"):
+                    stream.end_capture()
+            else:
+                stream.end_capture()
+    with pytest.raises(RuntimeError, match="default stream"):
+        xp.cuda.Stream.null.begin_capture()
+
+
+@simulator_only
 def test_memory(xp):
     """Kills: memory that is zero by luck; blocks that are never freed; blocks that are freed before what is queued has written to them."""
     pool = xp.get_default_memory_pool()
