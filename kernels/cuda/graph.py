@@ -55,7 +55,7 @@ class Graph:
 
     def __init__(self, function, x):
         cuda = array_module().cuda
-        self.pool, stream = cuda.MemoryPool(), cuda.Stream(non_blocking=True)
+        self.pool, stream = cuda.MemoryPool(from_driver), cuda.Stream(non_blocking=True)
         with stream, cuda.using_allocator(self.pool.malloc):
             self.x = empty_like(x)
             stream.begin_capture()
@@ -76,6 +76,15 @@ class Graph:
         results = [copied(result) for result in self.results]
         self.done.record(stream)
         return results
+
+
+def from_driver(nbytes):
+    """Memory for a graph's pool. Were there none, CuPy's error would make the pool give back what is free in it: but launches captured before write there."""
+    cuda = array_module().cuda
+    try:
+        return cuda.MemoryPointer(cuda.Memory(nbytes), 0)
+    except cuda.runtime.CUDARuntimeError as error:
+        raise MemoryError(str(error)) from error
 
 
 def copied(x):

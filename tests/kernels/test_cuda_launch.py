@@ -278,6 +278,7 @@ def test_streams_and_events(xp):
     first.record(event)
     first.enqueue(lambda: done.append(3))
     second.wait_event(event)
+    first.record(event)  # again, which the second one need not wait for
     second.enqueue(lambda: done.append(2))
     second.synchronize()
     assert done == [1, 2]

@@ -44,7 +44,7 @@ class Block:
 class MemoryPool:
     """Counts what is in use, and keeps what is freed for another block of that size. The default pool keeps nothing, so that whoever uses freed memory sees it."""
 
-    def __init__(self, keeps=True):
+    def __init__(self, allocator=None, keeps=True):  # memory is the C library's, whatever the allocator
         self.keeps, self.kept = keeps, defaultdict(list)  # bytes: addresses
         self.used = self.peak = 0
 
