@@ -9,8 +9,9 @@ through pixels.
 Moving through pixels means jumping from one to the next, over all channels but the 8. So a block of X is first copied, with zeros around it, in slices of 32
 channels: a slice of a pixel is two cache lines, those of neighbouring pixels follow each other, and all taps find what they need in it. Rows of dY are packed likewise.
 
-**Threads** share out filters and taps, each of which one thread sums over all images; where these are few, images are shared out too, and the partial sums added
-in order. All this is decided by shape alone.
+**Threads** share out filters and channels, each of which one thread sums over all images; where these are few, images are shared out too, and the partial sums added
+in order. All this is decided by shape alone. A share's sums, say 64 channels x 9 taps x 256 filters, stay in the second-level cache. The more filters a share has, the
+fewer copy the same x; the more channels, the fewer pack the same dy, of which there is less where windows are some pixels apart.
 
 **Napkin.** 2*N*K*P*Q*(C/G)*R*S FLOPs, a step does 512 of them on 40 numbers loaded: arithmetic is the bound. A block of pixels (about a hundred) is summed in
 registers and then added to what the thread has so far: 256 numbers read and written for 256 * 100 products.
@@ -31,14 +32,13 @@ from ..simd.vector import add, lanes, load, store, store_part
 from . import pointwise_weights
 from .correlation import forward_axis, parts, plan
 from .implicit import clear, copy
-from .pointwise_weights import is_pointwise
+from .pointwise_weights import is_pointwise, whole
 from .sizes import sizes
 from .workspace import workspace
 
 TASKS = 16  # wanted, so that threads have something to share out
-SUMS = 128 << 10  # elements of a task's sums, about, and
+SUMS = 144 << 10  # elements of a task's sums, about, and
 COPY = 128 << 10  # of its copy of x: they stay in the second-level cache
-FILTERS = 256  # of a task, at most
 PARTIAL = 6 << 20  # elements of all partial sums together, at most
 PIXELS = 256  # of a block, at most
 SLICE = 32  # channels
@@ -48,7 +48,7 @@ class Share(NamedTuple):
     """How a weight gradient is cut into tasks."""
 
     filters: int
-    weights: int  # of one filter
+    channels: int
     splits: int  # of the sum over blocks of pixels
     tasks: int
     slice: int  # channels of a slice of the copy
@@ -60,23 +60,31 @@ class Share(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def weight_plan(n, geometry):
-    """(Plan, Share, where): where[i] is how far behind the beginning of a window in the copy weight i of a filter looks, i = tap * C + channel."""
+    """(Plan, Share, taps): taps[i] is how far behind the beginning of a window in a slice of the copy tap i looks."""
     down, across = (forward_axis(*axis) for axis in zip((n.P, n.Q), (n.R, n.S), *geometry[:3]))
     p, _ = plan(n.N, n.G, (n.H, n.W, n.C, n.C), (n.P, n.Q, n.K, n.K), down, across)
-    rows = max(1, min(n.P, PIXELS // n.Q, COPY // (down.stride * across.extent * p.depth)))
+    width = min(SLICE, p.depth)
+    filters, channels = _cut(p.filters, p.depth, max(1, SUMS // max(1, n.R * n.S)), down.stride * across.stride)
+    rows = max(1, min(n.P, PIXELS // n.Q, COPY // (down.stride * across.extent * channels)))
     rows = parts(n.P, parts(n.P, rows)) if n.P else 1
-    images = max(1, min(n.N, PIXELS // max(1, rows * n.Q), COPY // (down.extent * across.extent * p.depth))) if rows == n.P else 1
+    images = max(1, min(n.N, PIXELS // max(1, rows * n.Q), COPY // (down.extent * across.extent * channels))) if rows == n.P else 1
     p = p._replace(block_images=images, block_rows=rows, copied_H=(rows - 1) * down.stride + down.reach, copied_W=across.extent, in_place=False)
-    area, width = images * p.copied_H * p.copied_W, min(SLICE, p.depth)
-    where = [((c // width * area + r * p.copied_W + s) * width + c % width)
-             for r in range(0, down.reach, geometry.dilation[0]) for s in range(0, across.reach, geometry.dilation[1]) for c in range(p.depth)]
-    filters = min(FILTERS, max(32, SUMS // len(where) // 32 * 32))
-    filters = parts(parts(p.filters, parts(p.filters, filters)), 32) * 32
-    weights = parts(parts(len(where), parts(len(where) * filters, 4 * SUMS)), ROWS) * ROWS
-    tasks = n.G * parts(p.filters, filters) * parts(len(where), weights)
-    splits = max(1, min(parts(TASKS, tasks), p.blocks, PARTIAL // max(1, n.K * len(where))))
-    copied = parts(p.depth, width) * area * width
-    return p, Share(filters, weights, splits, tasks * splits, width, area, copied, images * rows * n.Q * filters, weights * filters), np.array(where, np.int64)
+    area = images * p.copied_H * p.copied_W
+    taps = [(r * p.copied_W + s) * width for r in range(0, down.reach, geometry.dilation[0]) for s in range(0, across.reach, geometry.dilation[1])]
+    tasks = n.G * parts(p.filters, filters) * parts(p.depth, channels)
+    splits = max(1, min(parts(TASKS, tasks), p.blocks, PARTIAL // max(1, n.K * p.depth * len(taps))))
+    copied = parts(channels, width) * area * width
+    share = Share(filters, channels, splits, tasks * splits, width, area, copied, images * rows * n.Q * filters, len(taps) * channels * filters)
+    return p, share, np.array(taps, np.int64)
+
+
+def _cut(filters, channels, most, ratio):
+    """(filters, channels) of a task, at most so many products of the two if it can be: such that least is copied, with `ratio` pixels of x to one of dy."""
+    def moved(cut):
+        return ratio * parts(filters, cut[0]) * channels + parts(channels, cut[1]) * filters
+    cuts = [(whole(parts(filters, k), 32), min(channels, whole(parts(channels, c), SLICE)))
+            for k in range(1, parts(filters, 32) + 1) for c in range(1, parts(channels, SLICE) + 1)]
+    return min((cut for cut in cuts if cut[0] * cut[1] <= most), key=moved, default=cuts[-1])
 
 
 def scratch(n, geometry):
@@ -92,35 +100,36 @@ def weight_grad(dy, x, w_shape, geometry):
     n = sizes(x.shape, w_shape, geometry)
     if is_pointwise(n, geometry):
         return pointwise_weights.weight_grad(dy, x, w_shape, geometry)
-    p, share, where = weight_plan(n, geometry)
+    p, share, taps = weight_plan(n, geometry)
     dw = np.empty(w_shape, x.dtype)
     with workspace(share.copied + share.packed, x.dtype, share.tasks * share.sums) as (memory, sums):
-        _weight_grad(share.tasks, nhwc(x).reshape(-1), nhwc(dy).reshape(-1), sums, dw.reshape(-1), p, share, where, n.R * n.S, memory)
+        _weight_grad(share.tasks, nhwc(x).reshape(-1), nhwc(dy).reshape(-1), sums, dw.reshape(-1), p, share, taps, memory)
     return dw
 
 
 @jit(parallel=True)
-def _weight_grad(tasks, x, dy, sums, dw, p, share, where, taps, scratch):
+def _weight_grad(tasks, x, dy, sums, dw, p, share, taps, scratch):
     for task in prange(tasks):
         begin = np.int64(task) * share.sums
-        _weight_share(np.int64(task), x, dy, sums[begin:begin + share.sums], p, share, where, scratch[get_thread_id()])
+        _weight_share(np.int64(task), x, dy, sums[begin:begin + share.sums], p, share, taps, scratch[get_thread_id()])
     for part in prange(tasks // share.splits):
-        _finish_share(np.int64(part), tasks // share.splits, sums, p, share, len(where), taps, dw)
+        _finish_share(np.int64(part), tasks // share.splits, sums, p, share, len(taps), dw)
 
 
 @jit
-def place(task, p, share, weights):
-    """(first filter, how many; first weight, how many; group, split) of a task."""
-    across, down = (p.filters + share.filters - 1) // share.filters, (weights + share.weights - 1) // share.weights
-    k, i = task % across * share.filters, task // across % down * share.weights
-    return k, min(share.filters, p.filters - k), i, min(share.weights, weights - i), task // (across * down) % p.groups, task // (across * down * p.groups)
+def place(task, p, share):
+    """(first filter, how many; first channel, how many; group, split) of a task."""
+    across, down = (p.filters + share.filters - 1) // share.filters, (p.depth + share.channels - 1) // share.channels
+    k, c = task % across * share.filters, task // across % down * share.channels
+    return k, min(share.filters, p.filters - k), c, min(share.channels, p.depth - c), task // (across * down) % p.groups, task // (across * down * p.groups)
 
 
 @jit
-def _weight_share(task, x, dy, sums, p, share, where, mine):
-    """Some weights of some filters of one group, summed over a share of the images."""
-    k, filters, first, weights, g, split = place(task, p, share, len(where))
-    looks = where[first:first + weights]
+def _weight_share(task, x, dy, sums, p, share, taps, mine):
+    """The weights of some filters for some channels of one group, summed over a share of the images."""
+    k, filters, c, channels, g, split = place(task, p, share)
+    looks = np.empty(len(taps) * channels, np.int64)
+    list_looks(taps, channels, share, looks)
     copied, packed = mine[:share.copied], mine[share.copied:]
     sums[:] = 0
     bands = (p.rows + p.block_rows - 1) // p.block_rows
@@ -128,13 +137,23 @@ def _weight_share(task, x, dy, sums, p, share, where, mine):
     for block in range(split * count // share.splits, (split + 1) * count // share.splits):
         image, row = block // bands * p.block_images, block % bands * p.block_rows
         images, rows = min(p.block_images, p.images - image), min(p.block_rows, p.rows - row)
-        copy_slices(x, image, images, row, rows, g, p, share, copied)
+        copy_slices(x, image, images, row, rows, g * p.depth + c, channels, p, share, copied)
         pixels = images * rows * p.columns
         y0 = (image * p.rows + row) * p.columns * p.pixel + g * p.filters + k
         pack_rows(pixels, filters, dy, y0, p.pixel, packed, 0)
         read = np.empty(pixels, np.int64)
         list_windows(images, rows, p, share.slice, read)
         _add_block(copied, read, packed, looks, sums, filters)
+
+
+@jit
+def list_looks(taps, channels, share, looks):
+    """How far behind the beginning of a window in the copy weight i of a filter looks, i = tap * channels + channel."""
+    i = 0
+    for tap in taps:
+        for c in range(channels):
+            looks[i] = tap + c // share.slice * share.area * share.slice + c % share.slice
+            i += 1
 
 
 @jit
@@ -149,37 +168,37 @@ def list_windows(images, rows, p, width, read):
 
 
 @jit
-def copy_slices(x, image, images, row, rows, g, p, share, mine):
-    """What the windows of a block cover, slice by slice of channels, with zeros where that is outside the image."""
+def copy_slices(x, image, images, row, rows, first_channel, channels, p, share, mine):
+    """What the windows of a block cover, slice by slice of some channels, with zeros where that is outside the image."""
     top = row * p.stride_down + p.low_down
     covered = (rows - 1) * p.stride_down + p.copied_H - (p.block_rows - 1) * p.stride_down  # rows, of a block that may have fewer
     first, end = max(0, -p.low_across), min(p.copied_W, p.W - p.low_across)
     for i in range(images):
         if 0 <= top and top + covered <= p.H and p.low_across == 0 and p.copied_W == p.W:  # nothing sticks out: one long row of pixels
-            _copy_row(x, ((image + i) * p.H + top) * p.W * p.C + g * p.depth, 0, covered * p.W, covered * p.W, i * p.copied_H * p.copied_W, p, share, mine)
+            _copy_row(x, ((image + i) * p.H + top) * p.W * p.C + first_channel, channels, 0, covered * p.W, covered * p.W, i * p.copied_H * p.copied_W, p, share, mine)
         else:
             for h in range(covered):
                 inside = 0 <= top + h < p.H and first < end
-                pixel = (((image + i) * p.H + top + h) * p.W + p.low_across) * p.C + g * p.depth
-                _copy_row(x, pixel, first if inside else 0, end if inside else 0, p.copied_W, (i * p.copied_H + h) * p.copied_W, p, share, mine)
+                pixel = (((image + i) * p.H + top + h) * p.W + p.low_across) * p.C + first_channel
+                _copy_row(x, pixel, channels, first if inside else 0, end if inside else 0, p.copied_W, (i * p.copied_H + h) * p.copied_W, p, share, mine)
 
 
 @jit
-def _copy_row(x, x0, first, end, length, at, p, share, mine):
+def _copy_row(x, x0, channels, first, end, length, at, p, share, mine):
     """Pixels first to end of a row of `length`, the others zero, to pixel `at` of each slice."""
     width, L = share.slice, lanes(x)
-    for c in range(0, p.depth, width):
-        channels, to = min(width, p.depth - c), (c // width * share.area + at) * width
+    for c in range(0, channels, width):
+        some, to = min(width, channels - c), (c // width * share.area + at) * width
         clear(mine, to, first * width)
-        if channels == p.C:  # whole pixels lie in a row
-            copy(x, x0 + first * channels, mine, to + first * channels, (end - first) * channels)
-        elif channels % L == 0:
+        if some == p.C:  # whole pixels lie in a row
+            copy(x, x0 + first * some, mine, to + first * some, (end - first) * some)
+        elif some % L == 0:
             for w in range(first, end):
-                for v in range(0, channels, L):
+                for v in range(0, some, L):
                     store(mine, to + w * width + v, load(x, x0 + w * p.C + c + v))
         else:
             for w in range(first, end):
-                copy(x, x0 + w * p.C + c, mine, to + w * width, channels)
+                copy(x, x0 + w * p.C + c, mine, to + w * width, some)
         clear(mine, to + end * width, (length - end) * width)
 
 
@@ -208,10 +227,10 @@ def _add_panel(nothing, x, read, dy, dy0, width, looks, sums, s0):
 
 
 @jit
-def _finish_share(part, parts, sums, p, share, weights, taps, dw):
-    """Add up the splits, and turn panels of (weight, filter), weight = tap * C + channel, into filters (K, C, R, S)."""
-    k, filters, first, count, g, _ = place(part, p, share, weights)
-    W, L = panel_width(sums), lanes(sums)
+def _finish_share(part, parts, sums, p, share, taps, dw):
+    """Add up the splits, and turn panels of (weight, filter), weight = tap * channels + channel, into filters (K, C, R, S)."""
+    k, filters, c, channels, g, _ = place(part, p, share)
+    W, L, count = panel_width(sums), lanes(sums), taps * channels
     turned = np.empty(L * L, sums.dtype)
     for panel in range(0, filters, W):
         width = whole_vectors(min(W, filters - panel), sums)
@@ -221,11 +240,11 @@ def _finish_share(part, parts, sums, p, share, weights, taps, dw):
                 at = part * share.sums + panel * count + i * width + f - panel
                 _add_splits(sums, at, width, rows, share.splits, parts * share.sums, turned)
                 for lane in range(min(L, filters - f)):
-                    row = (g * p.filters + k + f + lane) * p.depth * taps
+                    row = ((g * p.filters + k + f + lane) * p.depth + c) * taps
                     if taps == 1:
-                        store_part(dw, row + first + i, rows, load(turned, lane * L))
+                        store_part(dw, row + i, rows, load(turned, lane * L))
                     else:
-                        _store_taps(turned, lane * L, rows, first + i, p.depth, taps, dw, row)
+                        _store_taps(turned, lane * L, rows, i, channels, taps, dw, row)
 
 
 @jit

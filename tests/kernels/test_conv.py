@@ -8,7 +8,7 @@ from conv_cases import CASES, draw, fenced_memory, poisoned_memory
 from tolerance import close
 
 from tinycnn.kernels import backend, runtime
-from tinycnn.kernels.conv import algorithms, reference, tiles
+from tinycnn.kernels.conv import algorithms, implicit_weights, reference, tiles
 from tinycnn.kernels.conv.epilogue import Epilogue
 from tinycnn.kernels.conv.geometry import Geometry
 from tinycnn.kernels.conv.sizes import Sizes, sizes
@@ -191,6 +191,25 @@ def test_the_same_bits_on_any_number_of_threads(case, algorithm):
     for other in answers[1:]:
         for one, two in zip(answers[0], other):
             np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("C, K", [(80, 70), (64, 100), (42, 6)])
+def test_weight_gradients_in_many_shares(monkeypatch, C, K, groups):
+    """With sums of 32 channels by 32 filters, over blocks of two rows. Kills: a share that reads or writes another's channels or filters; a last one, smaller, laid out as if it were
+    whole; rows that two shares of the images count, or none."""
+    monkeypatch.setattr(implicit_weights, "SUMS", 9 * 32 * 32)
+    monkeypatch.setattr(implicit_weights, "PIXELS", 16)
+    monkeypatch.setattr(implicit_weights, "TASKS", 64)
+    implicit_weights.weight_plan.cache_clear()
+    geometry, rng = Geometry((2, 1), (1, 1), (1, 1), groups), np.random.default_rng(0)
+    x, dy = (from_nhwc(rng.standard_normal(shape)) for shape in ((3, 9, 8, C * groups), (3, 5, 8, K * groups)))
+    with fenced_memory():
+        dw = implicit_weights.weight_grad(dy, x, (K * groups, C, 3, 3), geometry)
+    _, share, _ = implicit_weights.weight_plan(sizes(x.shape, dw.shape, geometry), geometry)
+    implicit_weights.weight_plan.cache_clear()
+    assert (share.channels, share.filters) == (32, 32) and share.splits > 1
+    close(dw, reference.weight_grad(dy, x, dw.shape, geometry), dy[:, 0].size)
 
 
 @pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "winograd"])
