@@ -100,6 +100,19 @@ def test_what_a_session_does(tmp_path, minutes):
     assert len(todo) == len(session.steps(tmp_path, minutes, rehearse=True))
 
 
+def test_some_of_the_steps(tmp_path, capsys):
+    """Kills: a benchmark that nothing makes ready, or whose time makes others ready too; a session that does not say on what it ran, or draws nothing; another order; a
+    wrong name that nobody is told of."""
+    todo = session.steps(tmp_path, 10)
+    chosen = session.chosen_steps(todo, ["inference", "kernels"])
+    assert [step.name for step in chosen] == ["device", "software", "packages", "kernels", "inference-ready", "inference", "tables-and-plots"]
+    assert all(step in todo for step in chosen)
+    with pytest.raises(SystemExit, match="no step inferense, trainings; there are device, software, .*inference-others, .*tables-and-plots"):
+        session.chosen_steps(todo, ["trainings", "inference", "inferense"])
+    assert session.main(["--list", "--only", "memcheck,conv-one", "--out", str(tmp_path)]) is None
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["device", "software", "packages", "memcheck", "conv-one", "tables-and-plots"]
+
+
 def test_what_is_drawn_at_the_end(tmp_path, capsys):
     """Kills: one broken file that hides all others, tables that come only after all plots."""
     from tinycnn.bench.results import Results, Row
