@@ -348,3 +348,40 @@ def test_pytorch_has_its_flags_and_other_inputs_each_time(monkeypatch):
                 for _ in range(3):
                     assert error(rival.array(function()), expected[form]) < 1e-5
         assert torch.backends.cudnn.allow_tf32 == before
+
+
+@pytest.mark.torch
+def test_pytorchs_cuda_graphs_in_inference_alone(monkeypatch):
+    """With a compiler of the test, whose network writes where it wrote before, as a graph does. Kills: a result that the next call overwrites; no graphs asked for, or of
+    who did not ask; graphs on the CPU; an eager step of training under their name; weights that are not frozen."""
+    torch = pytest.importorskip("torch")
+    import tinycnn
+    from tinycnn import nn
+    from tinycnn.bench.graph import trace
+    from tinycnn.bench.rivals import Unsupported
+    from tinycnn.bench.rivals.pytorch_cuda import PyTorchOnGpu
+    asked = []
+
+    def compiler(network, options):
+        asked.append(options)
+        kept = torch.empty(2, 3, 4, 4)
+        return lambda images: kept.copy_(network(images))
+    monkeypatch.setattr(torch, "compile", compiler)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    model, x = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU()).eval(), np.ones((2, 2, 4, 4), np.float32)
+    graph = trace(model, x.shape)
+    for setting, options in (("compiled", {"freezing": True}), ("cudagraphs", {"freezing": True, "triton.cudagraphs": True})):
+        rival = PyTorchOnGpu(setting, 1, Place("cpu", "fp32", True))
+        run = rival.inference(model, graph, x)
+        first, second = run(), run()
+        assert asked.pop() == options and (first.data_ptr() == second.data_ptr()) == (setting == "compiled")
+        with tinycnn.no_grad():
+            np.testing.assert_allclose(rival.array(first), model(tinycnn.from_numpy(x)).array, atol=1e-6)
+    for refused in (lambda: rival.training(model, graph, x, None), lambda: rival.layer(model, graph, x, None)):
+        with pytest.raises(Unsupported, match="in inference only"):
+            refused()
+    assert PyTorchOnGpu.settings_of("inference") == ("nchw", "channels_last", "compiled", "cudagraphs")
+    assert PyTorchOnGpu.settings_of("training") == PyTorchOnGpu.settings_of("layer") == ("nchw", "channels_last", "compiled")
+    assert PyTorchOnGpu.settings_of("conv") == ("nchw", "channels_last")
+    with pytest.raises(ValueError, match="pytorch has no setting 'cudagraphs': there are nchw, channels_last, compiled"):
+        contestants(["pytorch:cudagraphs"], "inference", 1)

@@ -74,7 +74,7 @@ def steps(out, minutes, rehearse=False):
     sanitizer = ("compute-sanitizer", "--error-exitcode", "9", "--target-processes", "all")
     benchmarks = [
         bench("training", 240 if more else 90, "training", "resnet50", "--batch", 16, *quick),
-        bench("inference", 180 if more else 60, "inference", "resnet50", "--batch", 1, "--batch", 16, *quick),
+        bench("inference", 240 if more else 90, "inference", "resnet50", "--batch", 1, "--batch", 16, *quick),
         bench("operations", 120 if more else 60, "operations", *quick),
         bench("layers-alexnet", 120 if more else 60, "layer", "alexnet", "--batch", 16, *quick),
         bench("conv-resnet50", 500 if more else 120, "conv", "resnet50", *batch, *(full if more else quick), *fewer),
@@ -85,7 +85,7 @@ def steps(out, minutes, rehearse=False):
             bench("layers-resnet50", 180, "layer", "resnet50", "--batch", 64, *quick),
         ]),
         bench("training-others", 400 if more else 90, "training", *others, "--batch", 32 if more else 16, *quick),
-        bench("inference-others", 240 if more else 60, "inference", *others, "--batch", 1, "--batch", 32 if more else 16, *quick),
+        bench("inference-others", 300 if more else 90, "inference", *others, "--batch", 1, "--batch", 32 if more else 16, *quick),
     ]
     return [
         Step("device", ["nvidia-smi", "-q"], 30, "nvidia-smi"),

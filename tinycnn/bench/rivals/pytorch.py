@@ -53,11 +53,11 @@ class PyTorch(Contestant):
         return module.to(memory_format=torch.channels_last) if self.setting != "nchw" else module
 
     def inference(self, model, graph, x):
-        network, images = self.network(graph).eval(), self.placed(x)
-        network = compiled(network, freezing=True) if self.setting == "compiled" else network
+        network, images, eager = self.network(graph).eval(), self.placed(x), self.setting not in COMPILED
+        network = network if eager else compiled(network, freezing=True, **COMPILED[self.setting])
 
         def run():
-            with torch.inference_mode() if self.setting != "compiled" else torch.no_grad():
+            with torch.inference_mode() if eager else torch.no_grad():
                 return network(images)
         return run
 
@@ -79,9 +79,12 @@ class PyTorch(Contestant):
         return result.detach().cpu().numpy()
 
 
-def compiled(network, freezing=False):
+COMPILED = {"compiled": {}, "cudagraphs": {"triton.cudagraphs": True}}  # setting: what it asks of torch.compile; the second is what mode="reduce-overhead" stands for
+
+
+def compiled(network, **options):
     """torch.compile, which needs a C++ compiler. freezing: weights as constants, so that BatchNorm is folded."""
-    return torch.compile(network, options={"freezing": freezing} if freezing else None)
+    return torch.compile(network, options=options or None)
 
 
 FUNCTIONS = {"add": lambda inputs: (torch.add, inputs), "cat": lambda inputs: (torch.cat, (inputs, 1))}

@@ -7,11 +7,13 @@ from torch.nn import functional as F
 
 from ..gpu import copies, in_turn
 from ..operations import BETAS, DECAY, EPS, MOMENTUM, STEP
-from .pytorch import PyTorch
+from .base import Unsupported
+from .pytorch import COMPILED, PyTorch
 
 
 class PyTorchOnGpu(PyTorch):
     levels = (*PyTorch.levels, "operation")
+    settings = {**PyTorch.settings, "cudagraphs": 'torch.compile with CUDA graphs, as mode="reduce-overhead" has them, channels-last memory'}
 
     def __init__(self, *how):
         super().__init__(*how)
@@ -39,7 +41,9 @@ class PyTorchOnGpu(PyTorch):
 
     @classmethod
     def settings_of(cls, level):
-        return ("nchw",) if level == "operation" else super().settings_of(level)  # their arrays have no layout
+        if level == "operation":
+            return ("nchw",)  # their arrays have no layout
+        return tuple(setting for setting in super().settings_of(level) if setting != "cudagraphs" or level == "inference")
 
     # What is measured by itself gets other copies of its inputs each time (gpu.py), as everybody's does.
 
@@ -51,11 +55,19 @@ class PyTorchOnGpu(PyTorch):
         return in_turn(lambda: OPERATIONS[name](*map(self.placed, arrays)), arrays, self.place.cold)
 
     def inference(self, model, graph, x):
-        if len(graph.nodes) > 1 or self.setting == "compiled":  # a network, whose weights and results are larger than any cache; and nobody compiles a layer many times
-            return super().inference(model, graph, x)
+        if len(graph.nodes) > 1 or self.setting in COMPILED:  # a network, whose weights and results are larger than any cache; and nobody compiles a layer many times
+            run = super().inference(model, graph, x)
+            return (lambda: run().clone()) if self.setting == "cudagraphs" else run  # a graph's next call overwrites its results
         return in_turn(lambda: super(PyTorchOnGpu, self).inference(model, graph, x), (x,), self.place.cold)
 
+    def training(self, model, graph, x, target):
+        if self.setting == "cudagraphs":
+            raise Unsupported("CUDA graphs are measured in inference only")
+        return super().training(model, graph, x, target)
+
     def layer(self, model, graph, x, dy):
+        if self.setting == "cudagraphs":
+            raise Unsupported("CUDA graphs are measured in inference only")
         return in_turn(lambda: super(PyTorchOnGpu, self).layer(model, graph, x, dy), (x, dy), self.place.cold)
 
 
