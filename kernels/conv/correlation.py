@@ -106,6 +106,7 @@ UNIT = 8  # results in a row of tiles
 PIXELS = 64  # results of a task, at least, if there are as many: they share the filters that a task reads
 FEWEST, ENOUGH = 48, 8  # results of a task, at least, where otherwise there would be less than so many tasks
 TASKS = 16  # wanted, so that threads have something to share out
+EQUAL = 8, 4, 2  # tasks are a multiple of one of these, so that so many threads have equally many: 25 tasks for two threads are 13 and 12, which costs 4%
 GAP = 16  # elements, a cache line
 LANES = 32  # filters are divided among tasks in multiples of this
 
@@ -135,6 +136,8 @@ def plan(images, groups, source, target, down, across):
         rows = parts(rows, UNIT) * UNIT if across.count == 1 else rows
         blocks = images * parts(down.count, rows) * groups
     some_filters = parts(parts(filters, shares), LANES) * LANES
+    if rows < down.count:
+        rows = _equally_many(down.count, rows, UNIT if across.count == 1 else 1, images * groups * parts(filters, some_filters))
     copied = ((rows - 1) * down.stride + down.reach, across.extent)
     pitch = depth + GAP if depth >= 64 else depth  # pixels a power of two apart would compete for the same places in the cache
     row_gap, pixel = (source[1] * source[2], source[2]) if in_place else (copied[1] * pitch, pitch)
@@ -145,6 +148,16 @@ def plan(images, groups, source, target, down, across):
         shifts, run = shifts[::max(1, len(across.offsets))], depth * len(across.offsets)
     return Plan(images, groups, *source[:3], depth, down.count, across.count, filters, *target[:3], down.first, across.first, down.step, across.step,
                 down.stride, across.stride, *low, at_once, rows, some_filters, run, in_place, *copied, pitch), np.array(shifts, np.int64)
+
+
+def _equally_many(count, rows, unit, others):
+    """Rows of a block such that there are equally many tasks for each thread, `others` for each block of the `count` rows: up to a quarter fewer than `rows`."""
+    for threads in EQUAL:
+        for fewer in range(rows, rows * 3 // 4, -unit):
+            tasks = parts(count, fewer) * others
+            if tasks >= threads and tasks % threads == 0:
+                return fewer
+    return rows
 
 
 @lru_cache(maxsize=4096)

@@ -196,8 +196,8 @@ def test_the_same_bits_on_any_number_of_threads(case, algorithm):
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("C, K", [(80, 70), (64, 100), (42, 6)])
 def test_weight_gradients_in_many_shares(monkeypatch, C, K, groups):
-    """With sums of 32 channels by 32 filters, over blocks of two rows. Kills: a share that reads or writes another's channels or filters; a last one, smaller, laid out as if it were
-    whole; rows that two shares of the images count, or none."""
+    """With sums of 32 channels by 32 filters, over blocks of two rows. Kills: a share that reads or writes another's channels or filters; a last one, smaller, laid out
+    as if it were whole; rows that two shares of the images count, or none."""
     monkeypatch.setattr(implicit_weights, "SUMS", 9 * 32 * 32)
     monkeypatch.setattr(implicit_weights, "PIXELS", 16)
     monkeypatch.setattr(implicit_weights, "TASKS", 64)
