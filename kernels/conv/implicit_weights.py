@@ -13,8 +13,8 @@ channels: a slice of a pixel is two cache lines, those of neighbouring pixels fo
 in order. All this is decided by shape alone. A share's sums, say 64 channels x 9 taps x 256 filters, stay in the second-level cache. The more filters a share has, the
 fewer copy the same x; the more channels, the fewer pack the same dy, of which there is less where windows are some pixels apart.
 
-**Napkin.** 2*N*K*P*Q*(C/G)*R*S FLOPs, a step does 512 of them on 40 numbers loaded: arithmetic is the bound. A block of pixels (about a hundred) is summed in
-registers and then added to what the thread has so far: 256 numbers read and written for 256 * 100 products.
+**Napkin.** 2*N*K*P*Q*(C/G)*R*S FLOPs, a step does 512 of them on 40 numbers loaded: arithmetic is the bound. A block of pixels (100 to 256) is summed in
+registers and then added to what the thread has so far: 256 numbers read and written for 256 * 100 products or more.
 """
 from functools import lru_cache
 from typing import NamedTuple
@@ -64,7 +64,7 @@ def weight_plan(n, geometry):
     down, across = (forward_axis(*axis) for axis in zip((n.P, n.Q), (n.R, n.S), *geometry[:3]))
     p, _ = plan(n.N, n.G, (n.H, n.W, n.C, n.C), (n.P, n.Q, n.K, n.K), down, across)
     width = min(SLICE, p.depth)
-    filters, channels = _cut(p.filters, p.depth, max(1, SUMS // max(1, n.R * n.S)), down.stride * across.stride)
+    filters, channels = _cut(p.filters, p.depth, SUMS // (n.R * n.S), down.stride * across.stride)
     rows = max(1, min(n.P, PIXELS // n.Q, COPY // (down.stride * across.extent * channels)))
     rows = parts(n.P, parts(n.P, rows)) if n.P else 1
     images = max(1, min(n.N, PIXELS // max(1, rows * n.Q), COPY // (down.extent * across.extent * channels))) if rows == n.P else 1
