@@ -14,6 +14,10 @@ everything is transformed, then multiplied, each thread holding a part of one U[
 A tile's row of V holds its n*n places one after the other, so that the transform writes to one stretch of memory; the products do not care how far apart their rows are.
 Writing is most of a transform's time: 36 vectors in 75 ns, 37 ns of which arithmetic, and into the second-level cache a core writes no more than 44 GB/s.
 
+**Sheets.** 14 results are 3.5 tiles of 4: a quarter of the 16 x 16 that four by four tiles compute is thrown away. So the images of a batch are put together, say
+four by four, as one of 59 x 59 with a row and column of zeros between neighbours, which is padding for both: 15 x 15 tiles, 225 instead of 256. Where a tile reaches
+into the next image, it is gathered and scattered pixel by pixel, as at any border.
+
 **Threads** share out blocks of tiles, or in the second phase the places; each result is computed by one thread, in one order.
 
 **Napkin**, F(4x4, 3x3): 2*N*K*C*P*Q * 36/16 FLOPs instead of *9, a quarter. 64 channels, 224x224, batch 16: 59 GFLOP become 15, 42 ms on two cores (350 GFLOP/s), but
@@ -53,8 +57,10 @@ NEAR = 4 << 20  # elements of U that the last cache may hold
 BLOCK = 400 << 10  # elements of a block's V and M: most of the second-level cache
 KEPT = 150 << 10  # elements of U that stay in the second-level cache beside a block
 FEWEST, MOST = 24, 56  # tiles of a block: at least, if U does not stay; at most
+BEGIN = 2  # tiles that take as long as to begin a block
 MANY = 4 * FEWEST  # tiles in all, at least, if U does not stay
 PADDED = 1.1  # of them, rows that are computed, at most, if U does not stay
+LONGEST, FEWER = 8, 0.95  # images in a row of a sheet, at most; and tiles of sheets, of those without, at most
 CHUNK = 10 << 20  # elements of a chunk's V and M
 PIECES = 32  # of a chunk, for threads to share out
 SHARE = 64  # filters that are multiplied at once
@@ -65,7 +71,7 @@ def cost(form, n, geometry, dtype):
     """Of the better form: products, transforms, and reading U."""
     if form == "weight_grad" and 36 * n.C * n.K // n.G ** 2 > 9 << 20:
         return inf  # dU would need more scratch memory than there may be
-    return min((_cost(choice, form, n) * (dtype.itemsize / 4) for choice in candidates(n, geometry)), default=inf)
+    return min((_cost(choice, form, n, geometry) * (dtype.itemsize / 4) for choice in candidates(n, geometry)), default=inf)
 
 
 def candidates(n, geometry):
@@ -75,11 +81,11 @@ def candidates(n, geometry):
     return {3: (F4x3, F2x3), 5: (F2x5,)}.get(n.R, ())
 
 
-def _cost(choice, form, n):
+def _cost(choice, form, n, geometry):
     """Seconds on one core."""
     C, K = n.C // n.G, n.K // n.G
-    target = (n.H, n.W) if form == "input_grad" else (n.P, n.Q)
-    tiles = n.N * n.G * parts(target[0], choice.OUTPUTS) * parts(target[1], choice.OUTPUTS)
+    sheet = (gradient_sheet if form == "input_grad" else forward_sheet)(choice, n, geometry)
+    tiles = n.G * (n.N and parts(n.N, sheet[0] * sheet[1])) * sheet[4] * sheet[5]
     places = choice.SIZE ** 2
     lanes_of = [-(-filters // 16) * 16 for filters in (C, K)]
     u = places * n.G * C * K
@@ -90,7 +96,7 @@ def _cost(choice, form, n):
 
 def choose(form, n, geometry):
     """The cheapest form."""
-    return min(candidates(n, geometry), key=lambda choice: _cost(choice, form, n))
+    return min(candidates(n, geometry), key=lambda choice: _cost(choice, form, n, geometry))
 
 
 def scratch(form, n, geometry):
@@ -121,7 +127,8 @@ def prepare(x_shape, packed, w_shape, bias, geometry, epilogue=NOTHING, x_pixel=
     """The function of x, and of what is added, that forward is for images of this shape. x_pixel: elements from pixel to pixel of x, if there are gaps."""
     n = sizes(x_shape, w_shape, geometry)
     y, memory, start, y_pixel = target(epilogue.out, epilogue.shape(n), packed.dtype)
-    run = convolution(packed, memory, start, forward_tiling(n, geometry, y_pixel, x_pixel), n.G, bias, epilogue.relu, epilogue.pool, epilogue.in_place)
+    tiling = forward_tiling(n, geometry, y_pixel, x_pixel, apart=epilogue.pool)
+    run = convolution(packed, memory, start, tiling, n.G, bias, epilogue.relu, epilogue.pool, epilogue.in_place)
 
     def forward(x, add=None):
         run(source(x, x_pixel), add)
@@ -146,28 +153,58 @@ def weight_grad(dy, x, w_shape, geometry):
 
 
 @lru_cache(maxsize=1024)
-def forward_tiling(n, geometry, y_pixel=None, x_pixel=None, form="forward"):
-    """The Tiling of one group's forward pass, from and into arrays whose pixels are so many elements apart."""
+def forward_tiling(n, geometry, y_pixel=None, x_pixel=None, form="forward", apart=False):
+    """The Tiling of one group's forward pass, from and into arrays whose pixels are so many elements apart. apart: each image on a sheet of its own."""
     choice = choose(form, n, geometry)
-    m = choice.OUTPUTS
-    return choice(n.N, n.H, n.W, x_pixel or n.C, *geometry.padding, n.C // n.G, n.P, n.Q, y_pixel or n.K, n.K // n.G, parts(n.P, m), parts(n.Q, m))
+    sheet = forward_sheet(choice, n._replace(N=1) if apart else n, geometry)
+    return choice(n.N, n.H, n.W, x_pixel or n.C, *geometry.padding, n.C // n.G, n.P, n.Q, y_pixel or n.K, n.K // n.G, *sheet)
 
 
 @lru_cache(maxsize=1024)
 def gradient_tiling(n, geometry):
     """The Tiling of one group's input gradient: source dy, target dx."""
     choice = choose("input_grad", n, geometry)
-    m, (top, left) = choice.OUTPUTS, (n.R - 1 - padding for padding in geometry.padding)
-    return choice(n.N, n.P, n.Q, n.K, top, left, n.K // n.G, n.H, n.W, n.C, n.C // n.G, parts(n.H, m), parts(n.W, m))
+    top, left = (n.R - 1 - padding for padding in geometry.padding)
+    return choice(n.N, n.P, n.Q, n.K, top, left, n.K // n.G, n.H, n.W, n.C, n.C // n.G, *gradient_sheet(choice, n, geometry))
+
+
+def forward_sheet(choice, n, geometry):
+    return sheet_of(n.N, (n.P, n.Q), (n.H, n.W), geometry.padding, choice.OUTPUTS)
+
+
+def gradient_sheet(choice, n, geometry):
+    return sheet_of(n.N, (n.H, n.W), (n.P, n.Q), tuple(n.R - 1 - padding for padding in geometry.padding), choice.OUTPUTS)
+
+
+@lru_cache(maxsize=1024)
+def sheet_of(N, results, source, padding, m):
+    """How N images lie on sheets: (images down, across, rows from image to image, columns, tiles of a sheet down, across); several where that makes clearly fewer tiles.
+
+    From one image to the next it is its source and its padding. A tile reaches into one neighbour at most, so images are as large as a tile.
+    """
+    pitch = tuple(max(length + before, count) for length, before, count in zip(source, padding, results))
+
+    def sheet(*images):
+        return *images, *pitch, *(parts((i - 1) * step + count, m) for i, step, count in zip(images, pitch, results))
+
+    def tiles(one):
+        return parts(N, one[0] * one[1]) * one[4] * one[5]
+    fits = min(results) >= m and all(0 <= before and count <= length + before for length, before, count in zip(source, padding, results))
+    longest = range(1, LONGEST + 1 if fits else 2)
+    best = min((sheet(down, across) for down in longest for across in longest), key=tiles)
+    return best if tiles(best) <= FEWER * tiles(sheet(1, 1)) else sheet(1, 1)
 
 
 def tiles_at_once(tiling):
     """(tiles of a thread's block, elements of its scratch), or (0, elements of all) if the tiles go through the steps in phases."""
     each, u, threads = elements_of_tile(tiling, SHARE), tiling.SIZE ** 2 * tiling.C * tiling.K, numba.get_num_threads()
-    most = max(8, min(MOST, BLOCK // each // 8 * 8))
-    blocks = parts(parts(tiling.tiles, most), threads) * threads  # as many for each thread
-    block = max(8, parts(parts(tiling.tiles, blocks), 8) * 8) if tiling.tiles else 8
-    if (block >= FEWEST and tiling.tiles >= MANY and blocks * block <= PADDED * tiling.tiles) or (u <= KEPT and each * block <= BLOCK):
+
+    def blocks(block):
+        """The blocks of the thread that has most."""
+        return parts(parts(tiling.tiles, block), threads)
+    sizes = range(8, max(8, min(MOST, BLOCK // each)) + 1, 8)
+    block = min(sizes, key=lambda block: blocks(block) * (block + BEGIN))
+    if (block >= FEWEST and tiling.tiles >= MANY and threads * blocks(block) * block <= PADDED * tiling.tiles) or (u <= KEPT and each * block <= BLOCK):
         return block, each * block + border(tiling)
     each = elements_of_tile(tiling, tiling.K)
     return 0, each * chunk_of(tiling, each) + border(tiling)
@@ -280,7 +317,7 @@ def convolution(u, out, start, tiling, groups, bias=None, relu=False, pool=False
 @jit(parallel=True)
 def _in_blocks(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, block, scratch):
     """Each block of tiles through all three steps, by one thread."""
-    tiles, places = form.images * form.down * form.across, constant_of(form, "SIZE") ** 2
+    tiles, places = tiles_of(form), constant_of(form, "SIZE") ** 2
     for number in prange((tiles + block - 1) // block):
         mine = scratch[get_thread_id()]
         first = np.int64(number) * block
@@ -301,7 +338,7 @@ def _in_blocks(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, p
 @jit(parallel=True)
 def _in_phases(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, chunk, shared, scratch):
     """Chunk by chunk, all threads together: transform, multiply, transform back."""
-    tiles, places = form.images * form.down * form.across, constant_of(form, "SIZE") ** 2
+    tiles, places = tiles_of(form), constant_of(form, "SIZE") ** 2
     C, K = whole_vectors(form.C, x), whole_vectors(form.K, x)
     v_row, m_row = places * C + 16, places * K + 16
     v, m = shared[:chunk * v_row], shared[chunk * v_row:]
@@ -326,37 +363,81 @@ def _in_phases(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, p
 
 
 @jit
+def tiles_of(form):
+    on_sheet = form.sheet_down * form.sheet_across
+    return (form.images + on_sheet - 1) // on_sheet * form.down * form.across
+
+
+@jit
+def place_on_sheet(form, t, m):
+    """Where the results of tile t begin: (image, row, column; whether there are more images below, and beside)."""
+    sheet, row, column = t // (form.down * form.across), t // form.across % form.down * m, t % form.across * m
+    i, j = row // form.pitch_down, column // form.pitch_across
+    image = (sheet * form.sheet_down + i) * form.sheet_across + j
+    return image, row - i * form.pitch_down, column - j * form.pitch_across, i + 1 < form.sheet_down, j + 1 < form.sheet_across
+
+
+@jit
+def on_axis(i, length, pitch, more):
+    """What row (or column) i of a sheet is, counted from an image's first: (which row of its image; 1 if that is the next image, else 0; whether there is one)."""
+    if i < pitch:
+        return i, 0, 0 <= i < length
+    return i - pitch, 1, more and i - pitch < length
+
+
+@jit
 def input_tiles(form, first, end, x, x0, edge, v, v0, row, plane):
     """V of the tiles from `first` to `end`: place i of tile t, channel c, at v[v0 + (t - first)*row + i*plane + c]."""
     n, m, L = constant_of(form, "SIZE"), constant_of(form, "OUTPUTS"), lanes(x)
     C = whole_vectors(form.C, x)
     for t in range(first, end):
-        image, top, left = t // (form.down * form.across), t // form.across % form.down * m - form.top, t % form.across * m - form.left
-        pixel = form.source_pixel
-        at = x0 + ((image * form.H + top) * form.W + left) * pixel
+        image, p, q, below, beside = place_on_sheet(form, t, m)
+        top, left, pixel = p - form.top, q - form.left, form.source_pixel
         into = v0 + (t - first) * row
-        if top >= 0 and left >= 0 and top + n <= form.H and left + n <= form.W and form.C % L == 0:
+        if top >= 0 and left >= 0 and top + n <= form.H and left + n <= form.W and image < form.images and form.C % L == 0:
+            at = x0 + ((image * form.H + top) * form.W + left) * pixel
             for c in range(0, form.C, L):
                 for i in range(n):
                     for j in range(n, n + m):
                         prefetch(x, at + (i * form.W + j) * pixel + c)  # what the next tile will read besides
                 transform(form, "input", x, at + c, form.W * pixel, pixel, v, into + c, n * plane, plane)
         else:
-            copy_square(x, at, form.W * pixel, pixel, form.C, top, left, form.H, form.W, n, edge, C)
+            copy_square(form, x, x0, pixel, form.C, image, top, left, form.H, form.W, below, beside, n, edge, C)
             for c in range(0, form.C, L):
                 transform(form, "input", edge, c, n * C, C, v, into + c, n * plane, plane)
 
 
 @jit
-def copy_square(x, at, down, across, C, top, left, H, W, n, edge, row):
-    """The n x n pixels at x[at] (of which the first is in row `top` and column `left` of an image), with zeros where they are outside the image."""
+def copy_square(form, x, x0, pixel, C, image, top, left, H, W, below, beside, n, edge, row):
+    """n x n pixels of a sheet, from row `top` and column `left` of an image of H x W pixels on, with zeros where there is no image."""
     L = lanes(x)
     for i in range(n):
+        h, down, there = on_axis(top + i, H, form.pitch_down, below)
         for j in range(n):
-            inside = 0 <= top + i < H and 0 <= left + j < W
+            w, across, inside = on_axis(left + j, W, form.pitch_across, beside)
+            which = image + down * form.sheet_across + across
+            inside = inside and there and which < form.images
+            at = x0 + ((which * H + h) * W + w) * pixel
             for c in range(0, C, L):
-                value = load_part(x, at + i * down + j * across + c, min(L, C - c)) if inside else zero(x)
+                value = load_part(x, at + c, min(L, C - c)) if inside else zero(x)
                 store(edge, (i * n + j) * row + c, value)
+
+
+@jit
+def list_results(form, t, m, halved, listed):
+    """How many of the results of tile t there are; listed[number]: (which of the m x m, which pixel of the target). halved: 1 if each 2 x 2 become one, else 0; an odd
+    row or column is left out then."""
+    P, Q, step, count = form.P >> halved, form.Q >> halved, 1 << halved, 0
+    image, top, left, below, beside = place_on_sheet(form, t, m)
+    for i in range(0, m, step):
+        p, down, there = on_axis(top + i, P * step, form.pitch_down, below)
+        for j in range(0, m, step):
+            q, across, inside = on_axis(left + j, Q * step, form.pitch_across, beside)
+            which = image + down * form.sheet_across + across
+            if there and inside and which < form.images:
+                listed[count, 0], listed[count, 1] = i * m + j, (which * P + (p >> halved)) * Q + (q >> halved)
+                count += 1
+    return count
 
 
 @jit
@@ -364,32 +445,28 @@ def output_tiles(form, first, end, some, behind, products, m0, row, plane, squar
     """Y of the tiles from `first` to `end`, filters from `some` to `behind`, and the epilogue. M: place i of tile t, filter k, is at
     products[m0 + (t - first)*row + i*plane + k - some]."""
     n, m, L = constant_of(form, "SIZE"), constant_of(form, "OUTPUTS"), lanes(y)
+    listed = np.empty((m * m, 2), np.int64)
     for t in range(first, end):
-        image, top, left = t // (form.down * form.across), t // form.across % form.down * m, t % form.across * m
-        rows, columns, P, Q, step = min(m, form.P - top), min(m, form.Q - left), form.P, form.Q, 1
-        if pool:
-            rows, columns, P, Q, step = rows - rows % 2, columns - columns % 2, P // 2, Q // 2, 2
-        at = (image * P + top // step) * Q + left // step
+        results = list_results(form, t, m, 1 if pool else 0, listed)
         for k in range(some, behind, L):
             transform(form, "output", products, m0 + (t - first) * row + k - some, n * plane, plane, square, 0, m * L, L)
             count = min(L, form.K - k)
             shift = load_part(bias, k0 + k, count) if bias.size else zero(y)
-            for i in range(0, rows, step):
-                for j in range(0, columns, step):
-                    value = load(square, (i * m + j) * L)
-                    if pool:
-                        for other in (i * m + j + 1, (i + 1) * m + j, (i + 1) * m + j + 1):
-                            new = load(square, other * L)
-                            value = where_larger(new, value, new, value)
-                    value = add(value, shift)
-                    pixel = at + i // step * Q + j // step
-                    if residual.size:
-                        value = add(value, load_part(residual, pixel * residual_pixel + k0 + k, count))
-                    if relu:
-                        value = maximum(zero(y), value)  # in this order NaN stays NaN
-                    if past:
-                        stream(y, y0 + pixel * form.target_pixel + k, value)
-                    elif count == L:
-                        store(y, y0 + pixel * form.target_pixel + k, value)
-                    else:
-                        store_part(y, y0 + pixel * form.target_pixel + k, count, value)
+            for number in range(results):
+                place, pixel = listed[number, 0], listed[number, 1]
+                value = load(square, place * L)
+                if pool:
+                    for other in (place + 1, place + m, place + m + 1):
+                        new = load(square, other * L)
+                        value = where_larger(new, value, new, value)
+                value = add(value, shift)
+                if residual.size:
+                    value = add(value, load_part(residual, pixel * residual_pixel + k0 + k, count))
+                if relu:
+                    value = maximum(zero(y), value)  # in this order NaN stays NaN
+                if past:
+                    stream(y, y0 + pixel * form.target_pixel + k, value)
+                elif count == L:
+                    store(y, y0 + pixel * form.target_pixel + k, value)
+                else:
+                    store_part(y, y0 + pixel * form.target_pixel + k, count, value)

@@ -47,7 +47,11 @@ SIX_POINTS = (0, 0.5 ** 0.5, -0.5 ** 0.5, 2 ** 0.5, -2 ** 0.5)
 
 
 class Tiling(NamedTuple):
-    """A problem cut into tiles; its class, one of those below, says by which form. Numba compiles a kernel for each class, in which the matrices are constants."""
+    """A problem cut into tiles; its class, one of those below, says by which form. Numba compiles a kernel for each class, in which the matrices are constants.
+
+    Images may lie side by side and one above the other on a *sheet*, with the zeros between two of them serving as padding of both, and the sheet be cut into tiles
+    as if it were one image.
+    """
 
     images: int
     H: int  # of the source: x, or dy for the input gradient
@@ -60,12 +64,16 @@ class Tiling(NamedTuple):
     Q: int
     target_pixel: int
     K: int
-    down: int  # tiles of an image
+    sheet_down: int  # images of a sheet
+    sheet_across: int
+    pitch_down: int  # rows of a sheet from an image to the one below
+    pitch_across: int
+    down: int  # tiles of a sheet
     across: int
 
     @property
     def tiles(self):
-        return self.images * self.down * self.across
+        return -(-self.images // (self.sheet_down * self.sheet_across)) * self.down * self.across
 
 
 class F4x3(Tiling):

@@ -30,7 +30,7 @@ from ..simd.tile import load_square, store_tile, transpose
 from ..simd.vector import add, lanes, load, store, store_part
 from .correlation import parts
 from .sizes import sizes
-from .winograd import copy_square, forward_tiling, input_tiles, whole
+from .winograd import copy_square, forward_tiling, input_tiles, place_on_sheet, tiles_of, whole
 from .winograd_transform import constant_of, transform
 from .workspace import workspace
 
@@ -100,7 +100,7 @@ def weight_grad(dy, x, w_shape, geometry):
 @jit(parallel=True)
 def _in_blocks(form, x, x0, dy, dy0, sums, splits, block, scratch):
     """Each split's sum over its tiles, block by block, by one thread."""
-    tiles, places = form.images * form.down * form.across, constant_of(form, "SIZE") ** 2
+    tiles, places = tiles_of(form), constant_of(form, "SIZE") ** 2
     C, K = whole_vectors(form.C, x), whole_vectors(form.K, x)
     v_plane, z_plane, plane = block * C + 16, block * K + 16, form.C * K
     for number in prange(splits):
@@ -119,7 +119,7 @@ def _in_blocks(form, x, x0, dy, dy0, sums, splits, block, scratch):
 @jit(parallel=True)
 def _in_phases(form, x, x0, dy, dy0, sums, chunk, shared, scratch):
     """Chunk by chunk, all threads together: transform, multiply."""
-    tiles, places = form.images * form.down * form.across, constant_of(form, "SIZE") ** 2
+    tiles, places = tiles_of(form), constant_of(form, "SIZE") ** 2
     C, K = whole_vectors(form.C, x), whole_vectors(form.K, x)
     v_plane, z_plane, plane = chunk * C + 16, chunk * K + 16, form.C * K
     v, z = shared[:places * v_plane], shared[places * v_plane:]
@@ -145,11 +145,11 @@ def gradient_tiles(form, first, end, dy, dy0, edge, z, z0, before, count, plane)
     n, m, L, W = constant_of(form, "SIZE"), constant_of(form, "OUTPUTS"), lanes(dy), panel_width(dy)
     row, pixel = whole_vectors(form.K, dy), form.target_pixel
     for t in range(first, end):
-        image, top, left = t // (form.down * form.across), t // form.across % form.down * m, t % form.across * m
+        image, top, left, below, beside = place_on_sheet(form, t, m)
         at = dy0 + ((image * form.P + top) * form.Q + left) * pixel
-        inside = top + m <= form.P and left + m <= form.Q and form.K % L == 0
+        inside = top + m <= form.P and left + m <= form.Q and image < form.images and form.K % L == 0
         if not inside:
-            copy_square(dy, at, form.Q * pixel, pixel, form.K, top, left, form.P, form.Q, m, edge, row)
+            copy_square(form, dy, dy0, pixel, form.K, image, top, left, form.P, form.Q, below, beside, m, edge, row)
         for k in range(0, form.K, L):
             panel = k - k % W
             width = whole_vectors(min(W, form.K - panel), dy)

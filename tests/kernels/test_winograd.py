@@ -154,6 +154,40 @@ def test_tilings(extents, form, schedule, only):
         close(answer, truth, length)
 
 
+SIDE_BY_SIDE = [(6, 14, 14, (1, 1), (16, 32)), (5, 13, 9, (1, 1), (5, 18)), (8, 6, 10, (2, 1), (6, 3)), (7, 11, 8, (0, 0), (16, 16)), (1, 9, 9, (1, 2), (3, 7))]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("case", SIDE_BY_SIDE)
+def test_images_side_by_side(case, form, schedule, only, monkeypatch):
+    """On sheets of 2 x 3 images, the last not full. Kills: what a neighbour reads or writes taken for one's own; zeros between images left out, or written as results;
+    a place without an image read or written."""
+    N, H, W, padding, (C, K) = case
+    R, geometry, seen = FILTERS[form], Geometry(padding=padding), []
+
+    def two_by_three(N, results, source, padding, m):
+        pitch = [length + before for length, before in zip(source, padding)]
+        seen.append(m)
+        return 2, 3, *pitch, -(-(pitch[0] + results[0]) // m), -(-(2 * pitch[1] + results[1]) // m)
+    monkeypatch.setattr(winograd, "sheet_of", two_by_three)
+    only(form)
+    arrays = draw((N, C, H, W), (K, C, R, R), geometry)
+    w, dy = arrays[1], arrays[3]
+    for answer, truth, length in zip(all_three(*arrays, geometry), expected(*arrays, geometry), (w[0].size, w[:, 0].size, dy[:, 0].size)):
+        close(answer, truth, length)
+    assert seen
+
+
+def test_the_sheet_with_fewest_tiles():
+    """(images down, across, rows and columns from one to the next, tiles down, across). Kills: sheets that cost more than they save, neighbours that overlap."""
+    same = (1, 1)
+    assert winograd.sheet_of(16, (14, 14), (14, 14), same, 4) == (4, 4, 15, 15, 15, 15)
+    assert winograd.sheet_of(16, (13, 13), (13, 13), same, 4) == (2, 2, 14, 14, 7, 7)
+    assert winograd.sheet_of(5, (14, 8), (14, 8), same, 4) == (5, 1, 15, 9, 19, 2)
+    for N, results, source, padding in ((1, 14, 14, 1), (16, 28, 28, 1), (16, 7, 7, 1), (16, 18, 14, 3), (16, 10, 14, -1), (0, 14, 14, 1), (16, 3, 3, 1)):
+        assert winograd.sheet_of(N, (results, results), (source, source), (padding, padding), 4)[:2] == (1, 1)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("channels", [(6, 4, 2), (40, 36, 2), (9, 51, 3), (34, 130, 1), (64, 600, 2)])
 def test_groups_and_channels(channels, form, schedule, only):
