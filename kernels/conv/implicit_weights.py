@@ -28,10 +28,10 @@ from ..matmul.block import pack_rows, panel_width, whole_vectors
 from ..runtime import jit
 from ..simd.places import add_outer_at, add_stored_at, places_of, rows_of, store_tile_at
 from ..simd.tile import ROWS, VECTORS, load_square, store_tile, transpose, zero_tile
-from ..simd.vector import add, lanes, load, store, store_part
+from ..simd.vector import add, lanes, load, prefetch, store, store_part
 from . import pointwise_weights
 from .correlation import forward_axis, parts, plan
-from .implicit import clear, copy
+from .implicit import LINE, clear, copy
 from .pointwise_weights import is_pointwise, whole
 from .sizes import sizes
 from .workspace import workspace
@@ -134,7 +134,8 @@ def _weight_share(task, x, dy, sums, p, share, taps, mine):
     sums[:] = 0
     bands = (p.rows + p.block_rows - 1) // p.block_rows
     count = (p.images + p.block_images - 1) // p.block_images * bands
-    for block in range(split * count // share.splits, (split + 1) * count // share.splits):
+    end = (split + 1) * count // share.splits
+    for block in range(split * count // share.splits, end):
         image, row = block // bands * p.block_images, block % bands * p.block_rows
         images, rows = min(p.block_images, p.images - image), min(p.block_rows, p.rows - row)
         copy_slices(x, image, images, row, rows, g * p.depth + c, channels, p, share, copied)
@@ -143,7 +144,8 @@ def _weight_share(task, x, dy, sums, p, share, taps, mine):
         pack_rows(pixels, filters, dy, y0, p.pixel, packed, 0)
         read = np.empty(images * rows, np.int64)
         list_rows(images, rows, p, share.slice, read)
-        _add_block(copied, read, p.columns, p.stride_across * share.slice, packed, looks, sums, filters)
+        soon = y0 + pixels * p.pixel if block + 1 < end else y0  # most often the next block's
+        _add_block(copied, read, p.columns, p.stride_across * share.slice, packed, looks, sums, filters, dy, soon, p.pixel)
 
 
 @jit
@@ -202,28 +204,37 @@ def _copy_row(x, x0, channels, first, end, length, at, p, share, mine):
 
 
 @jit
-def _add_block(x, read, columns, step, packed, looks, sums, filters):
-    """sums[i, k] += the products of all pixels: panel by panel of filters, tile by tile of weights."""
+def _add_block(x, read, columns, step, packed, looks, sums, filters, dy, soon, pixel):
+    """sums[i, k] += the products of all pixels: panel by panel of filters, tile by tile of weights. soon: where the next block's rows of dy are, `pixel` apart."""
     pixels = len(read) * columns
     for k in range(0, filters, panel_width(x)):
         width = whole_vectors(min(panel_width(x), filters - k), x)
         if width > lanes(x):
-            _add_panel(zero_tile(x, ROWS, VECTORS), x, read, columns, step, packed, pixels * k, width, looks, sums, len(looks) * k)
+            _add_panel(zero_tile(x, ROWS, VECTORS), x, read, columns, step, packed, pixels * k, width, looks, sums, len(looks) * k, dy, soon + k, pixel)
         else:
-            _add_panel(zero_tile(x, ROWS, 1), x, read, columns, step, packed, pixels * k, width, looks, sums, len(looks) * k)
+            _add_panel(zero_tile(x, ROWS, 1), x, read, columns, step, packed, pixels * k, width, looks, sums, len(looks) * k, dy, soon + k, pixel)
 
 
 @jit
-def _add_panel(nothing, x, read, columns, step, dy, dy0, width, looks, sums, s0):
+def _add_panel(nothing, x, read, columns, step, packed, p0, width, looks, sums, s0, dy, soon, pixel):
     """The products of a panel: `columns` pixels from each of `read` on, `step` elements apart. (With a list of all pixels a Zen 4 core does 93 GFLOP/s instead of 107:
-    LLVM then fetches two steps at once, for which there are not registers enough.)"""
+    LLVM then fetches two steps at once, for which there are not registers enough.)
+
+    Meanwhile it asks for the same filters of the pixels that come next.
+    """
     last = len(looks) - 1
+    tiles = (len(looks) + ROWS - 1) // ROWS
+    lines = (columns + tiles - 1) // tiles  # pixels of a row, for each tile
     for i in range(0, len(looks), ROWS):
         places = places_of(nothing, looks, i, last)
-        tile, row = nothing, dy0
-        for first in read:
+        tile, row = nothing, p0
+        for r in range(len(read)):
+            for ahead in range(r * columns + i // ROWS * lines, r * columns + min(columns, (i // ROWS + 1) * lines)):
+                for line in range(0, width, LINE):
+                    prefetch(dy, soon + ahead * pixel + line)
+            first = read[r]
             for _ in range(columns):
-                tile = add_outer_at(tile, x, places, first, dy, row)
+                tile = add_outer_at(tile, x, places, first, packed, row)
                 first += step
                 row += width
         rows = rows_of(nothing, i, last, width)
