@@ -54,12 +54,17 @@ def _choose(form, x_shape, w_shape, geometry, dtype, algorithm, preferred):
     """The name of the algorithm: the one asked for, the one preferred if it can, or the cheapest."""
     n = sizes(x_shape, w_shape, geometry)
     if algorithm is not None:
-        if algorithm_module(algorithm).cost(form, n, geometry, dtype) == inf:
+        if _cost(algorithm, form, n, geometry, dtype) == inf:
             raise ValueError(f"convolution: the algorithm {algorithm!r} cannot do the {form} of {n} with {geometry} in {dtype}")
         return algorithm
-    if preferred and algorithm_module(preferred).cost(form, n, geometry, dtype) < inf:
+    if preferred and _cost(preferred, form, n, geometry, dtype) < inf:
         return preferred
-    return min(ALGORITHMS, key=lambda name: algorithm_module(name).cost(form, n, geometry, dtype))
+    return min(ALGORITHMS, key=lambda name: _cost(name, form, n, geometry, dtype))
+
+
+def _cost(name, form, n, geometry, dtype):
+    """The model's seconds. Without channels or filters there is nothing to cut into tiles, and the answer is zeros, the bias or nothing: that is left to plain loops."""
+    return inf if 0 in (n.C, n.K) and name != "direct" else algorithm_module(name).cost(form, n, geometry, dtype)
 
 
 def explain(x_shape, w_shape, geometry, dtype):
@@ -67,7 +72,7 @@ def explain(x_shape, w_shape, geometry, dtype):
     n = sizes(tuple(x_shape), tuple(w_shape), geometry)
     lines = [f"{n.flops / 1e9:.3g} GFLOP"]
     for form in FORMS:
-        costs = {name: 1e3 * algorithm_module(name).cost(form, n, geometry, dtype) for name in ALGORITHMS}
+        costs = {name: 1e3 * _cost(name, form, n, geometry, dtype) for name in ALGORITHMS}
         best = min(costs, key=costs.get)
         lines.append(f"{form:12}" + "".join(f"  {name} {milliseconds:.3g} ms{'*' if name == best else ''}" for name, milliseconds in costs.items() if milliseconds < inf))
     return "\n".join(lines)

@@ -372,6 +372,24 @@ def test_scratch_of_the_networks_layers_is_bounded(form, algorithm):
             assert 4 * module.scratch(form, n, geometry) <= tiles.SCRATCH, n
 
 
+@pytest.mark.parametrize("N", [0, 2])
+@pytest.mark.parametrize("C, K, R, groups", [(0, 3, 3, 1), (3, 0, 3, 1), (0, 0, 3, 1), (0, 4, 1, 2), (4, 0, 1, 2), (0, 64, 7, 1)])
+def test_no_channels_or_no_filters(N, C, K, R, groups, monkeypatch):
+    """Sums of nothing are zero, plus a bias, and `pack` and a preferred algorithm know it too. Kills: a size divided by the number of channels or filters."""
+    geometry = Geometry(padding=(1, 1), groups=groups)
+    x, w, bias = np.ones((N, C, 8, 7), np.float32), np.ones((K, C // groups, R, R), np.float32), np.arange(K, dtype=np.float32)
+    dy = np.ones((N, K, *geometry.output_size((8, 7), (R, R))), np.float32)
+    monkeypatch.delenv("TINYCNN_CONV", raising=False)
+    for preferred in (None, "im2col"):
+        if preferred:
+            monkeypatch.setenv("TINYCNN_CONV", preferred)
+        for right, result in zip(all_three(reference, x, w, bias, dy, geometry), all_three(cpu, x, w, bias, dy, geometry)):
+            np.testing.assert_array_equal(result, right, strict=True)
+        relu = cpu.forward(x, cpu.pack(w, x.shape, geometry), -bias, geometry, epilogue=Epilogue(relu=True))
+        np.testing.assert_array_equal(relu, np.zeros(dy.shape, np.float32), strict=True)
+    assert "direct" in algorithms.explain(x.shape, w.shape, geometry, x.dtype)
+
+
 def test_workspace_runs_fewer_threads_where_scratch_would_not_do():
     """And gives the others back, even after an error. Kills: more threads than rows; a limit that stays."""
     threads = runtime.get_num_threads()
