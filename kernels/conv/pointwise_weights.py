@@ -3,7 +3,7 @@
     dW[k, c] = sum over pixels of  dY[pixel, k] * X[where the pixel's window is, c]
 
 **Idea.** A tile of dW, 8 filters by 32 channels, is summed in registers (kernels/simd/tile.py). Each step is a pixel: 8 elements of its row of dY and 32 of its row of X,
-which are three cache lines. So neither has to be packed, as long as the rows of a *block* of about a hundred pixels stay in the second-level cache, and come from
+which are three cache lines. So neither has to be packed, as long as the rows of a *block* of 144 pixels stay in the second-level cache, and come from
 memory in time: while a block is multiplied, the next one is asked for, line by line in the order in which it lies. (Other orders, such as all rows of a column of
 tiles, cost a tenth to a fifth: neighbouring lines come faster.) What a block gives is added to what its task has so far.
 
@@ -37,9 +37,9 @@ from .outputs import source
 from .sizes import sizes
 from .workspace import workspace
 
-BLOCK = 96  # pixels, about
+BLOCK = 144  # pixels, about
 FILTERS, CHANNELS = 256, 512  # of a chunk, at most
-SPLITS, MANY = 16, 2048  # of the pixels, at most, and pixels that make one worth while
+SPLITS, MANY = 16, 1024  # of the pixels, at most, and pixels that make one worth while
 PARTIAL = 6 << 20  # elements of the splits' sums together, at most
 CROWD = 4096  # bytes: lines so far apart compete for the same places in the nearest cache
 PIECE = 4096  # weights whose splits are added at once
