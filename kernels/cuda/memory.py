@@ -35,6 +35,13 @@ def from_host(array):
     return xp.asarray(array)
 
 
+def keep(*arrays):
+    """Keep arrays, whose addresses a kernel was given in a struct, until it has run. CuPy's memory need not be kept: it goes to whoever comes later in the stream."""
+    hold = getattr(array_module(), "hold", None)
+    if hold is not None:
+        hold(*arrays)
+
+
 def contiguous(x):
     """x itself if it is C-contiguous, else a copy that is."""
     return x if x.flags.c_contiguous else x.copy()

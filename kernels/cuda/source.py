@@ -4,20 +4,19 @@ The launcher converts Python numbers to exactly the C types that a kernel declar
 
     extern "C" __global__ void __launch_bounds__(256) relu(const real* x, real* y, index_t n)
 
-with parameters that are pointers, numbers, the struct `Layout`, or a plain struct of numbers that the file, or what it includes, defines: struct Pair { int a, b; };
+with parameters that are pointers, numbers, or plain structs of numbers that the file, or what it includes, defines: struct Pair { int a, b[2]; };
 Names of types that the file does not define come with the launch: real=np.float32.
 (Tests compare what is read here with what the C++ compiler says.)
 """
 import hashlib
 import re
+from contextlib import suppress
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-
-from .layout import LAYOUT
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parent
@@ -29,7 +28,6 @@ C_TYPES = {  # C's name: NumPy's
     **{name: name for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")},
 }
 C_NAMES = {np.dtype(name): c for c, name in reversed(C_TYPES.items())}  # the first of several C names
-STRUCTS = {"Layout": LAYOUT}
 
 
 class Parameter(NamedTuple):
@@ -72,7 +70,7 @@ def kernels(path, defines):
     """{name: Kernel}: all kernels of a file, with the types that `defines` gives to names."""
     text, found = read(path), {}
     constants = "\n".join(read(file) for file in files(path))
-    types = {**STRUCTS, **defines, **structs(path, defines)}
+    types = {**defines, **structs(path, defines)}
     for match in KERNEL.finditer(text):
         name, bound = match["name"], match["bound1"] or match["bound2"]
         parameters = tuple(_parameter(name, declaration, types) for declaration in match["parameters"].split(",") if declaration.strip())
@@ -83,26 +81,33 @@ def kernels(path, defines):
     return found
 
 
-STRUCT = re.compile(r"\bstruct\s+(?P<name>\w+)\s*\{(?P<fields>[^{}()\[\]]*)\}\s*;")
+STRUCT = re.compile(r"\bstruct\s+(?P<name>\w+)\s*\{(?P<fields>[^{}()]*)\}\s*;")
 
 
 def structs(path, types):
     """{name: dtype}: the plain structs of a file and of what it includes, which a launch passes by value (as a NamedTuple with the same names)."""
     known = {name: dtype for name, dtype in types.items() if isinstance(dtype, np.dtype)} | {c: np.dtype(name) for c, name in C_TYPES.items()}
-    found = {}
+    constants, found = "\n".join(read(file) for file in files(path)), {}
     for file in files(path):
         for match in STRUCT.finditer(read(file)):
             declared = [_fields(line) for line in match["fields"].split(";") if line.strip()]
-            if declared and all(c_type in known for c_type, _ in declared):
-                found[match["name"]] = np.dtype([(name, known[c_type]) for c_type, names in declared for name in names], align=True)
+            with suppress(KeyError, SourceError):  # of other types, or of as many elements as a template says: no launch passes it
+                found[match["name"]] = np.dtype([_field(name, known[c_type], constants, types) for c_type, names in declared for name in names], align=True)
     return found
 
 
 def _fields(line):
-    """`unsigned int a, b = 3` as its type and the names."""
+    """`unsigned int a, b[2][N] = {}` as its type and the names, with extents."""
+    line = re.sub(r"\s*(\[[^\]]*\])", lambda extent: "".join(extent[1].split()), line)
     first, *others = [field.partition("=")[0].strip() for field in line.split(",")]
     *c_type, name = first.split()
     return " ".join(c_type), [name, *others]
+
+
+def _field(name, dtype, constants, defines):
+    """`address[5][MOST]` as NumPy wants it."""
+    name, *extents = name.replace("]", "").split("[")
+    return name, dtype, tuple(_constant(extent, constants, defines, f"the field {name} of a struct") for extent in extents)
 
 
 def _parameter(kernel, declaration, types):
@@ -123,15 +128,20 @@ def _parameter(kernel, declaration, types):
 
 def _threads(kernel, text, bound, defines):
     """The first number of __launch_bounds__: a product of numbers, constants of the file, and constants of the launch."""
+    return _constant(bound.split(",")[0], text, defines, f"{kernel}: its __launch_bounds__")
+
+
+def _constant(product, text, defines, where):
+    """The value of `A * 2`: numbers, constants of the file, and constants of the launch."""
     def value(word):
         word = word.strip()
         constant = defines.get(word) if word in defines else re.search(rf"(?:#define\s+|constexpr\s+int\s+(?:\w+\s*=[^;,]*,\s*)*){word}\s*=?\s*([^\n;,]+)", text)
         if word.isdigit():
             return int(word)
         if constant is None:
-            raise SourceError(f"{kernel}: {word!r} in its __launch_bounds__ is neither a number nor a constant of the file")
+            raise SourceError(f"{where}: {word!r} is neither a number nor a constant of the file")
         return constant if isinstance(constant, int) else prod(value(factor) for factor in constant[1].split("*"))
-    return prod(value(factor) for factor in bound.split(",")[0].split("*"))
+    return prod(value(factor) for factor in product.split("*"))
 
 
 def text(path, defines):

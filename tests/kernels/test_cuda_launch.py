@@ -7,6 +7,7 @@ from cuda_device import needs_simulator, simulator_only
 
 from tinycnn.kernels import cuda
 from tinycnn.kernels.cuda import blocks, launch, layout, source, strided
+from tinycnn.kernels.cuda.memory import keep
 
 pytestmark = needs_simulator
 
@@ -62,6 +63,9 @@ struct Pair { int a, b; real c; };
 extern "C" __global__ void with_pair(const Pair p, index_t n, real* y) { y[0] = p.a - p.b * p.c + n; }
 struct Sizes { unsigned char few; unsigned int some = 2, more; long long many = 1; };
 extern "C" __global__ void with_sizes(Sizes s, float* y) { y[0] = s.few + 10 * s.some + 100 * s.more + 1000 * s.many; }
+struct Table { unsigned char count; real values[3][SIDE * 2], factor; long long address[2]; };
+extern "C" __global__ void with_table(const Table t, real* y) { y[0] = t.count + t.values[2][31] * t.factor + reinterpret_cast<real*>(t.address[1])[1]; }
+template <int ROWS> struct Open { real values[ROWS]; };  // which no launch can give
 """
 
 
@@ -160,6 +164,20 @@ def test_structs_with_types_of_several_words_and_defaults(file, xp):
     y = cuda.empty((1,), np.float32)
     launch(file, "with_sizes", 1, 1, Sizes(4, 3, 2, 1), y, real=np.float32)
     assert y.item() == 1234
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_structs_with_arrays(file, xp, dtype):
+    """Kills: extents in another order, or of another constant; fields after an array at another place; an array that is given back while a kernel that has its address waits."""
+    table = np.zeros((), np.dtype([("count", np.uint8), ("values", dtype, (3, 32)), ("factor", dtype), ("address", np.int64, 2)], align=True))
+    y, held = cuda.empty((1,), dtype), xp.asarray(np.array([0, 1000], dtype))
+    table["count"], table["values"], table["factor"], table["address"][1] = 5, np.arange(96).reshape(3, 32), 0.5, held.data.ptr
+    launch(file, "with_table", 1, 1, table, y, real=dtype)
+    keep(held)
+    del held
+    assert y.item() == 5 + 95 / 2 + 1000
+    with pytest.raises(TypeError, match="`const Table t` must come from a NamedTuple with the fields count, values, factor, address"):
+        launch(file, "with_table", 1, 1, table["values"], y, real=dtype)
 
 
 def test_elements_far_apart_are_counted_in_64_bits(xp):

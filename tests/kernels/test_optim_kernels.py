@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cuda_device import CUDA, kernels_of
+from cuda_device import CUDA, kernels_of, needs_simulator
 from tolerance import close
 
 from tinycnn.kernels import backend, runtime
@@ -57,7 +57,7 @@ def run(kernels, case, param, grads):
     for step, grad in enumerate(grads, 1):
         options |= {"SGD": dict(first=step == 1), "RMSprop": {}}.get(name, dict(step=step))
         update = {"SGD": kernels.sgd_, "RMSprop": kernels.rmsprop_}.get(name, kernels.adam_)
-        assert update(param, grad, *state, **options) is None
+        assert update([param], [grad], *(buffer if buffer is None else [buffer] for buffer in state), **options) is None
         after.append(param.copy())
     return after, state
 
@@ -118,3 +118,65 @@ def test_one_thread_and_two_give_the_same_bits():
         runtime.set_num_threads(threads)
         results.append([run(backend("cpu").optim, case, param, grads)[0][-1] for case in ("sgd, nesterov", "adam, amsgrad", "rmsprop, all")])
     np.testing.assert_array_equal(*results)
+
+
+SHAPES = [(3, 5), (1,), (0, 2), (4096,), (4097,), (7, 3, 2, 3), (1024,), (), (1025,), (8300,), *((n,) for n in range(2, 63))]  # 71: more than a CUDA launch takes
+
+
+def drawn(dtype):
+    """[(param, grad)] of all SHAPES. Some gradients lie otherwise than the parameter, some parameters in no order."""
+    rng = np.random.default_rng(3)
+    pairs = [[np.asarray(rng.standard_normal(shape).astype(dtype)) for _ in range(2)] for shape in SHAPES]
+    pairs[5][1] = pairs[5][1].transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    pairs[6][0] = np.repeat(pairs[6][0], 2)[::2]
+    pairs[0][0] = pairs[0][0].T.copy().T
+    return pairs
+
+
+def run_together(kernels, case, dtype):
+    """What two steps make of all SHAPES in one call each: [param, states ...] of each."""
+    pairs = drawn(dtype)
+    params, grads = ([pair[i] for pair in pairs] for i in range(2))
+    params = [param.copy(order="K") if param.flags.c_contiguous else np.lib.stride_tricks.as_strided(np.array(param.base), param.shape, param.strides) for param in params]
+    name, options = CASES[case]
+    options = dict(lr=0.1, weight_decay=0.0) | options
+    zeros = (lambda wanted: [np.zeros(param.shape, dtype) for param in params] if wanted else None)  # noqa: E731
+    if name == "SGD":
+        options = dict(momentum=0.0, dampening=0.0, nesterov=False) | options
+        states, update = [zeros(options["momentum"])], kernels.sgd_
+        for buffer in states[0] or ():
+            buffer.fill(np.nan)  # holds nothing before the first step
+    elif name == "RMSprop":
+        options = dict(momentum=0.0) | options
+        states, update = [zeros(True), zeros(options.pop("centered", False)), zeros(options["momentum"])], kernels.rmsprop_
+    else:
+        options["beta1"], options["beta2"] = options.pop("betas")
+        options |= dict(decoupled=name == "AdamW")
+        states, update = [zeros(True), zeros(True), zeros(options.pop("amsgrad", False))], kernels.adam_
+    for step in (1, 2):
+        options |= {"SGD": dict(first=step == 1), "RMSprop": {}}.get(name, dict(step=step))
+        update(params, grads, *states, **options)
+    return [[param, *(state[i] for state in states if state is not None)] for i, param in enumerate(params)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("implementation", ["cpu", CUDA])
+@pytest.mark.parametrize("case", CASES)
+def test_many_parameters_in_one_call(case, implementation, dtype):
+    """Kills: a tile or block of one parameter given to its neighbour; a state of another parameter; the last of many; those that lie otherwise, left out or done twice;
+    one without elements that shifts the others."""
+    answers, expected = (run_together(kernels, case, dtype) for kernels in (kernels_of(implementation).optim, backend("reference").optim))
+    for arrays, exact, shape in zip(answers, expected, SHAPES, strict=True):
+        for array, right in zip(arrays, exact, strict=True):
+            assert array.shape == shape and array.dtype == dtype
+            close(array, right, length=8)
+
+
+@needs_simulator
+def test_few_launches(monkeypatch):
+    """Kills: a launch for each parameter, as before."""
+    from tinycnn.kernels.optim import cuda
+    launched, launch = [], cuda.launch
+    monkeypatch.setattr(cuda, "launch", lambda *arguments, **options: (launched.append(arguments[1]), launch(*arguments, **options)))
+    run_together(kernels_of("cuda").optim, "sgd, nesterov", np.float32)
+    assert launched == ["sgd"] * 4  # two steps of 71 parameters, at most 64 at a time

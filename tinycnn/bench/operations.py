@@ -74,12 +74,12 @@ def cross_entropy(kernels, logits, target, dlosses):
 
 
 def sgd(kernels, param, grad, buffer):
-    kernels.optim.sgd_(param, grad, buffer, 0.0, MOMENTUM, 0.0, DECAY, False, False)
+    kernels.optim.sgd_([param], [grad], [buffer], 0.0, MOMENTUM, 0.0, DECAY, False, False)
     return param, buffer
 
 
 def adam(kernels, param, grad, m, v):
-    kernels.optim.adam_(param, grad, m, v, None, 0.0, *BETAS, EPS, 0.0, False, STEP)
+    kernels.optim.adam_([param], [grad], [m], [v], None, 0.0, *BETAS, EPS, 0.0, False, STEP)
     return param, m, v
 
 

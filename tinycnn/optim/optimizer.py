@@ -1,6 +1,6 @@
 """What all optimisers share: groups of parameters with their options, a state per parameter, and the loop over them.
 
-A subclass says in `update` what happens to one parameter; the arithmetic is a kernel's. Options live in `param_groups`, a list of dictionaries, so that layers can be
+A subclass says in `update` what happens to one parameter, or in `update_together` what happens to many in one call; the arithmetic is a kernel's. Options live in `param_groups`, a list of dictionaries, so that layers can be
 treated differently and schedulers can change the learning rate while training.
 """
 import numpy as np
@@ -71,17 +71,32 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for p in group["params"]:
-                gradient = p.grad
-                if gradient is not None:
-                    if gradient.shape != p.shape or gradient.dtype != p.dtype:
-                        raise ValueError(f"{type(self).__name__}: a parameter of {p.shape} {p.dtype} has a gradient of {gradient.shape} {gradient.dtype}")
-                    state = self.state.get(p, {})
-                    self.update(p, -gradient if group.get("maximize") else gradient, state, group)
+            for parameters in self._alike(group):
+                gradients = [-p.grad if group.get("maximize") else p.grad for p in parameters]
+                states = [self.state.get(p, {}) for p in parameters]
+                self.update_together(parameters, gradients, states, group)
+                for p, state in zip(parameters, states):
                     p.version[0] += 1
                     if state:
                         self.state[p] = state
         return loss
+
+    def _alike(self, group):
+        """Lists of the group's parameters that have a gradient: on one device, of one dtype, and with as many steps behind them."""
+        found = {}
+        for p in group["params"]:
+            gradient = p.grad
+            if gradient is not None:
+                if gradient.shape != p.shape or gradient.dtype != p.dtype:
+                    raise ValueError(f"{type(self).__name__}: a parameter of {p.shape} {p.dtype} has a gradient of {gradient.shape} {gradient.dtype}")
+                state = self.state.get(p, {})
+                found.setdefault((p.device, p.dtype, "momentum_buffer" in state, state.get("step")), []).append(p)
+        return found.values()
+
+    def update_together(self, parameters, gradients, states, group):
+        """One step for several parameters of one device and dtype that have taken as many steps, in place: lists, a parameter's gradient and state at its place."""
+        for p, gradient, state in zip(parameters, gradients, states):
+            self.update(p, gradient, state, group)
 
     def update(self, p, gradient, state, group):
         """One step for one parameter, in place. state: this parameter's dictionary, empty at first."""
@@ -124,11 +139,23 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def buffer(state, key, p):
-    """The tensor of p's shape that its state keeps under `key`; zeros at first."""
-    if key not in state:
-        state[key] = zeros_like(p)
-    return state[key].array
+def arrays(tensors):
+    return [tensor.array for tensor in tensors]
+
+
+def buffers(states, key, parameters):
+    """The arrays that the parameters' states keep under `key`, of the parameters' shapes; zeros at first."""
+    for p, state in zip(parameters, states):
+        if key not in state:
+            state[key] = zeros_like(p)
+    return [state[key].array for state in states]
+
+
+def count(states):
+    """The number of this step, which is the same in all of these states."""
+    for state in states:
+        state["step"] = state.get("step", 0) + 1
+    return states[0]["step"]
 
 
 def _adopt(name, number, p, key, value):

@@ -1,5 +1,5 @@
 """SGD, Adam, AdamW, RMSprop: which options and which state each has. The formulas are those of tinycnn.kernels.optim; names, arguments and defaults PyTorch's."""
-from .optimizer import Optimizer, buffer
+from .optimizer import Optimizer, arrays, buffers, count
 
 
 class SGD(Optimizer):
@@ -18,11 +18,11 @@ class SGD(Optimizer):
         self.require(group, not group["nesterov"] or (group["momentum"] > 0 and group["dampening"] == 0), "nesterov",
                      "False without a momentum, and with a dampening")
 
-    def update(self, p, gradient, state, group):
-        first = "momentum_buffer" not in state
-        velocity = buffer(state, "momentum_buffer", p) if group["momentum"] else None
-        p.device.kernels.optim.sgd_(p.array, gradient.array, velocity, group["lr"], group["momentum"], group["dampening"], group["weight_decay"],
-                                    group["nesterov"], first)
+    def update_together(self, parameters, gradients, states, group):
+        first = "momentum_buffer" not in states[0]
+        velocities = buffers(states, "momentum_buffer", parameters) if group["momentum"] else None
+        parameters[0].device.kernels.optim.sgd_(arrays(parameters), arrays(gradients), velocities, group["lr"], group["momentum"], group["dampening"],
+                                                group["weight_decay"], group["nesterov"], first)
 
 
 class Adam(Optimizer):
@@ -42,12 +42,12 @@ class Adam(Optimizer):
         betas = group["betas"]
         self.require(group, len(betas) == 2 and all(0 <= beta < 1 for beta in betas), "betas", "two numbers, each at least 0 and below 1")
 
-    def update(self, p, gradient, state, group):
-        state["step"] = state.get("step", 0) + 1
-        mean, square = buffer(state, "exp_avg", p), buffer(state, "exp_avg_sq", p)
-        largest = buffer(state, "max_exp_avg_sq", p) if group["amsgrad"] else None
-        p.device.kernels.optim.adam_(p.array, gradient.array, mean, square, largest, group["lr"], *group["betas"], group["eps"], group["weight_decay"],
-                                     self.decoupled, state["step"])
+    def update_together(self, parameters, gradients, states, group):
+        step = count(states)
+        means, squares = buffers(states, "exp_avg", parameters), buffers(states, "exp_avg_sq", parameters)
+        largest = buffers(states, "max_exp_avg_sq", parameters) if group["amsgrad"] else None
+        parameters[0].device.kernels.optim.adam_(arrays(parameters), arrays(gradients), means, squares, largest, group["lr"], *group["betas"], group["eps"],
+                                                 group["weight_decay"], self.decoupled, step)
 
 
 class AdamW(Adam):
@@ -73,10 +73,10 @@ class RMSprop(Optimizer):
         for option in ("lr", "alpha", "eps", "weight_decay", "momentum"):
             self.require(group, group[option] >= 0, option, "at least 0")
 
-    def update(self, p, gradient, state, group):
-        state["step"] = state.get("step", 0) + 1
-        square = buffer(state, "square_avg", p)
-        mean = buffer(state, "grad_avg", p) if group["centered"] else None
-        velocity = buffer(state, "momentum_buffer", p) if group["momentum"] else None
-        p.device.kernels.optim.rmsprop_(p.array, gradient.array, square, mean, velocity, group["lr"], group["alpha"], group["eps"], group["weight_decay"],
-                                        group["momentum"])
+    def update_together(self, parameters, gradients, states, group):
+        count(states)
+        squares = buffers(states, "square_avg", parameters)
+        means = buffers(states, "grad_avg", parameters) if group["centered"] else None
+        velocities = buffers(states, "momentum_buffer", parameters) if group["momentum"] else None
+        parameters[0].device.kernels.optim.rmsprop_(arrays(parameters), arrays(gradients), squares, means, velocities, group["lr"], group["alpha"], group["eps"],
+                                                    group["weight_decay"], group["momentum"])

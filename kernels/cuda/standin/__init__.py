@@ -9,8 +9,8 @@ It is stricter than CuPy, so that what works here works there:
 """
 from . import cuda, lib
 from .arrays import asarray, asnumpy, broadcast_to, empty, full, may_share_memory, ndarray, ones, zeros
-from .cuda import get_default_memory_pool
+from .cuda import get_default_memory_pool, hold
 from .module import RawModule
 
 __version__ = "of the simulator"
-__all__ = ["RawModule", "asarray", "asnumpy", "broadcast_to", "cuda", "empty", "full", "get_default_memory_pool", "lib", "may_share_memory", "ndarray", "ones", "zeros"]
+__all__ = ["RawModule", "asarray", "asnumpy", "broadcast_to", "cuda", "empty", "full", "get_default_memory_pool", "hold", "lib", "may_share_memory", "ndarray", "ones", "zeros"]

@@ -193,6 +193,11 @@ def get_current_stream():
     return getattr(_current, "stream", Stream.null)
 
 
+def hold(*arrays):
+    """Keep the arrays until what is queued so far is done. (Not in CuPy, whose pool needs no such thing: see MemoryPool.)"""
+    get_current_stream().enqueue(lambda: None, *arrays)
+
+
 class Graph:
     """What was captured, as one thing to do."""
 
