@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ..simd.choose import emit_stream
 from ..simd.vector import Vector, emit_fma, emit_load, emit_store, pointer
 
 
@@ -75,6 +76,16 @@ def constant_of(typing, form, name):
 @intrinsic(prefer_literal=True)
 def transform(typing, form, matrix, x, x0, x_down, x_across, y, y0, y_down, y_across):
     """The square of vectors at x0 of x, from both sides by the form's matrix called `matrix`, to y0 of y. ..._down, ..._across: elements from vector to vector."""
+    return _transform(form, matrix, x, y, lambda builder, value, address, vector: emit_store(builder, value, address, vector.element))
+
+
+@intrinsic(prefer_literal=True)
+def transform_past_cache(typing, form, matrix, x, x0, x_down, x_across, y, y0, y_down, y_across):
+    """The same, written past the cache; y0, y_down and y_across are multiples of a vector. For vectors that are whole cache lines: parts of lines are slow."""
+    return _transform(form, matrix, x, y, emit_stream)
+
+
+def _transform(form, matrix, x, y, emit_result):
     M = form.instance_class.MATRICES[matrix.literal_value]
     rows, columns = M.shape
     vector = Vector(x.dtype)
@@ -91,7 +102,7 @@ def transform(typing, form, matrix, x, x0, x_down, x_across, y, y0, y_down, y_ac
             half.append(multiply(builder, vector, M, column))
         for i in range(rows):
             for j, value in enumerate(multiply(builder, vector, M, [column[i] for column in half])):
-                emit_store(builder, value, address(signature.args[6], y, y0, y_down, y_across, i, j), vector.element)
+                emit_result(builder, value, address(signature.args[6], y, y0, y_down, y_across, i, j), vector)
         return context.get_dummy_value()
     offset = types.int64
     return types.void(form, matrix, x, offset, offset, offset, y, offset, offset, offset), emit

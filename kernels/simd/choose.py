@@ -20,6 +20,12 @@ from .vector import Vector, emit_call, emit_mask, emit_splat, lanes, load, load_
 BYTE = ir.IntType(8)
 
 
+def emit_stream(builder, value, address, vector):
+    instruction = builder.store(value, address)
+    instruction.align = vector.lanes * vector.element.bitwidth // 8
+    instruction.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+
+
 @intrinsic
 def where_positive(typing, y, a):
     """a where y > 0 or y is NaN, else 0: how a rectifier passes gradients."""
@@ -102,9 +108,7 @@ def store_bytes(typing, array, offset, count, value):
 def stream(typing, array, offset, value):
     """Write the vector to `offset` of the flat array without reading the cache line first."""
     def emit(context, builder, signature, arguments):
-        instruction = builder.store(arguments[2], pointer(context, builder, signature.args[0], *arguments[:2], value.llvm))
-        instruction.align = value.lanes * value.element.bitwidth // 8
-        instruction.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+        emit_stream(builder, arguments[2], pointer(context, builder, signature.args[0], *arguments[:2], value.llvm), value)
         return context.get_dummy_value()
     return types.void(array, types.intp, value), emit
 

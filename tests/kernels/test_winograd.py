@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tolerance import close
 
+from tinycnn.kernels import memory
 from tinycnn.kernels.conv import reference, winograd, winograd_weights
 from tinycnn.kernels.conv.geometry import Geometry
 from tinycnn.kernels.conv.winograd_forms import FORMS, SIX_POINTS, F2x3, F2x5, F4x3, matrices
@@ -133,6 +134,21 @@ def test_the_error_in_float32(form, only):
     for name, answer, truth, bound in zip(("y", "dx", "dw"), all_three(*arrays, geometry), expected(*arrays, geometry), BOUNDS[form]):
         error = np.abs(answer - truth).max() / truth.std()
         assert error < bound, f"{name} is off by {error:.1e} sigma"
+
+
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+@pytest.mark.parametrize("form", FORMS)
+def test_filters_written_past_the_cache(form, dtype, only, monkeypatch):
+    """The same bits as through it. Kills: a transform that is written elsewhere, or turned otherwise, if U is large."""
+    only(form)
+    R, arrays = FILTERS[form], []
+    geometry = Geometry(padding=(1, 1), groups=2)
+    x, w, _, dy = draw((1, 2 * 37, 9, 10), (2 * 75, 37, R, R), geometry, dtype)
+    for large in (0, 1 << 60):
+        monkeypatch.setattr(memory, "LARGE", large)
+        arrays.append((winograd.forward(x, winograd.pack(w, x.shape, geometry), w.shape, None, geometry), winograd.input_grad(dy, w, x.shape, geometry)))
+    for past, through in zip(*arrays):
+        np.testing.assert_array_equal(past, through)
 
 
 #   H, W, padding: extents that are a multiple of a tile, one more and one less; padding larger than the filter, or none; images smaller than a tile
