@@ -22,7 +22,9 @@ def max_forward(x, window):
     (N, C, H, W), tables = x.shape, _tables(x.shape[2:], window)
     x = ordered(x) if tables.winner == np.uint8 else nchw(x)  # vectors count to 256
     y, winners = (empty((N, C, tables.P, tables.Q), dtype, x) for dtype in (x.dtype, tables.winner))
-    if lies_channels_last(x):
+    if lies_channels_last(x) and tables.one_apart:
+        pixels.max_forward_one_apart(flat(x), N, C, H, W, tables.rows, tables.columns, tables.S, get_num_threads(), past_cache(flat(y), C), flat(y), flat(winners))
+    elif lies_channels_last(x):
         pixels.max_forward(flat(x), N, C, H, W, tables.rows, tables.columns, tables.S, past_cache(flat(y), C), flat(y), flat(winners))
     else:
         planes.max_forward(x.reshape(N * C, H * W), tables.seen, *(a.reshape(N * C, tables.P * tables.Q) for a in (y, winners)))

@@ -17,6 +17,9 @@ too), forward and backward:
     64x112x112, 2x2 windows 2 apart      maximum 2.0 (4.4), 2.1 (7.4)       mean 1.8 (2.2), 2.3 (6.2)
     256x56x56, 3x3 windows 1 apart       maximum 6.5 (20), 15 (15)          mean 4.1 (7.5), 14 (15)
 
+Three 3x3 windows 1 apart that lie below each other share what wins in a row (max_forward_one_apart): GoogLeNet's nine such poolings take 0.73 to 0.78 of the time that
+going through every window takes, on 7x7 images 0.90 (batch 16, two Zen 4 cores).
+
 Inference wants the maxima alone. Of 3x3 windows 1 apart three that lie below each other share a row: its maximum is found once (max_values_one_apart). For one image
 whose pixels both cores have just written, that takes 26 us where going through every window takes 44 (192x28x28), 23 for 31 (512x14x14), 15 for 17 (832x7x7).
 """
@@ -124,6 +127,48 @@ def _max_row(x, image, C, W, row, columns, S, past_cache, y, winners, out):
                 tap += S
             put_four(y, out + q * C + c, C - c, past_cache, best)
             store_bytes_four(winners, out + q * C + c, C - c, winner, lanes(x))
+
+
+@jit(parallel=True)
+def max_forward_one_apart(x, N, C, H, W, rows, columns, S, threads, past_cache, y, winners):
+    """The same for 3x3 windows one apart: three windows below each other see a row, and share which of its three columns wins there."""
+    P, Q = len(rows), len(columns)
+    bands = min(P, (P + BAND * threads - 1) // (BAND * threads) * threads)  # no bit depends on how the rows of windows are cut
+    for task in prange(N * bands):
+        image, first, end = task // bands, task % bands * P // bands, (task % bands + 1) * P // bands
+        _max_band(x, image * H * W * C, C, W, rows[first:end], columns, S, past_cache, y, winners, (image * P + first) * Q * C)
+
+
+@jit
+def _max_band(x, image, C, W, rows, columns, S, past_cache, y, winners, out):
+    """Down a column of windows, what won in the last two rows stays in registers. At an edge a row or column that is not there is the one beside it again, with the
+    same number: it wins a second time where it is NaN, which changes nothing."""
+    Q = len(columns)
+    for q in range(Q):
+        first, end, _ = columns[q]
+        second, third = max(first, end - 2) - first, end - 1 - first
+        for c in range(0, C, 4 * lanes(x)):
+            at, left = image + first * C + c, C - c
+            middle = max(rows[0, 0], rows[0, 1] - 2)
+            up, up_winner = _winner_across(x, at + rows[0, 0] * W * C, C, second, third, left)
+            mid, mid_winner = _winner_across(x, at + middle * W * C, C, second, third, left)
+            for p in range(len(rows)):
+                bottom = rows[p, 1] - 1
+                down, down_winner = _winner_across(x, at + bottom * W * C, C, second, third, left)
+                winner = where_larger_four(mid, up, add_four(mid_winner, four(number(x, (middle - rows[p, 0]) * S))), up_winner)
+                best = where_larger_four(mid, up, mid, up)
+                winner = where_larger_four(down, best, add_four(down_winner, four(number(x, (bottom - rows[p, 0]) * S))), winner)
+                put_four(y, out + (p * Q + q) * C + c, left, past_cache, where_larger_four(down, best, down, best))
+                store_bytes_four(winners, out + (p * Q + q) * C + c, left, winner, lanes(x))
+                up, up_winner, mid, mid_winner, middle = mid, mid_winner, down, down_winner, bottom
+
+
+@jit
+def _winner_across(x, at, C, second, third, left):
+    """The maximum of three pixels in a row, and which of them it is."""
+    a, b, c = take_four(x, at, left), take_four(x, at + second * C, left), take_four(x, at + third * C, left)
+    winner, best = where_larger_four(b, a, four(number(x, second)), four(zero(x))), where_larger_four(b, a, b, a)
+    return where_larger_four(c, best, c, best), where_larger_four(c, best, four(number(x, third)), winner)
 
 
 @jit(parallel=True)
