@@ -16,15 +16,17 @@ from . import kernels
 class Device:
     """name, the array module `xp`, the kernel table `kernels` (see tinycnn.kernels), `to_numpy`, which gives an array of this device as a NumPy array, and whether the
     device `queues` its kernels: then looking at a number means to wait for all of them. `captured` makes of a function that computes arrays of one shape one that gives
-    the same by fewer launches, where the device has launches (kernels/cuda/graph.py)."""
+    the same by fewer launches, where the device has launches; and `graph(function, *arrays)` makes one launch of all that a function launches (kernels/cuda/graph.py),
+    or gives None where that is not wanted."""
 
-    def __init__(self, name, xp, table, to_numpy, queues=False, captured=lambda function: function):
+    def __init__(self, name, xp, table, to_numpy, queues=False, captured=lambda function: function, graph=lambda function, *arrays: None):
         self.name = name
         self.xp = xp
         self.kernels = kernels.backend(table)
         self.to_numpy = to_numpy
         self.queues = queues
         self.captured = captured
+        self.graph = graph
 
     def __repr__(self):
         return f"device({self.name!r})"
@@ -46,9 +48,9 @@ cpu = Device("cpu", np, os.environ.get("TINYCNN_KERNELS") or "cpu", lambda array
 def cuda():
     """The GPU, or its simulation; a RuntimeError says what is missing."""
     from .kernels.cuda import array_module
-    from .kernels.cuda.graph import Captured
+    from .kernels.cuda.graph import Captured, graph
     xp = array_module()
-    return Device("cuda", xp, "cuda", xp.asnumpy, queues=True, captured=Captured)
+    return Device("cuda", xp, "cuda", xp.asnumpy, queues=True, captured=Captured, graph=graph)
 
 
 DEVICES = {"cpu": lambda: cpu, "cuda": cuda}  # made when first asked for

@@ -46,6 +46,16 @@ def next_call():
     return _state.seed, _state.calls
 
 
+def calls_so_far():
+    """How many calls have been numbered."""
+    return _state.calls
+
+
+def skip_calls(count):
+    """Go on as if so many calls had been numbered more (or, below 0, fewer)."""
+    _state.calls += count
+
+
 @contextmanager
 def part_of(dim, start, whole):
     """Within this block tensors are parts of wholes that nobody here has: along dimension `dim` they begin at index `start` of `whole`. Dropout draws for the whole."""

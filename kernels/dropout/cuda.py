@@ -2,6 +2,7 @@
 import numpy as np
 
 from ..cuda import blocks, empty, empty_like, launch
+from ..cuda.graph import calls_later
 from ..cuda.memory import flat, lies_channels_last, ordered
 from .reference import scale, threshold
 
@@ -19,7 +20,7 @@ def forward(x, p, seed, call):
     """x / (1 - p) where kept, else 0. Linear in x, so the backward pass is forward(dy, p, seed, call)."""
     x = ordered(x)
     y = empty_like(x)
-    numbers = threshold(p), scale(p, x.dtype), seed % 2**64, call % 2**64
+    numbers = threshold(p), scale(p, x.dtype), seed % 2**64, call % 2**64, calls_later()
     if lies_channels_last(x):
         _, C, H, W = x.shape
         launch(SOURCE, "forward_channels_last", blocks(x.size, BLOCK), BLOCK, flat(x), flat(y), x.size, C, H * W, *numbers, real=x.dtype)

@@ -29,9 +29,11 @@ extern "C" __global__ void __launch_bounds__(256) mask(bool* kept, index_t n, ui
         if (4 * quad + k < n) kept[4 * quad + k] = word(words, k) >= threshold;
 }
 
-extern "C" __global__ void __launch_bounds__(256) forward(const real* x, real* y, index_t n, uint64 threshold, real scale, uint64 seed, uint64 call) {
+// later: what a graph adds to the number of the call (cuda/graph.py); null where the launch is no part of one.
+extern "C" __global__ void __launch_bounds__(256)
+forward(const real* x, real* y, index_t n, uint64 threshold, real scale, uint64 seed, uint64 call, const uint64* later) {
     index_t quad = static_cast<index_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-    uint4 words = philox(quad, call, seed);
+    uint4 words = philox(quad, later ? call + *later : call, seed);
     for (int k = 0; k < 4; ++k) {
         index_t i = 4 * quad + k;
         if (i < n) y[i] = word(words, k) >= threshold ? x[i] * scale : real(0);
@@ -40,10 +42,10 @@ extern "C" __global__ void __launch_bounds__(256) forward(const real* x, real* y
 
 // The element at place i of channels-last memory, pixel by pixel, has another number in logical order.
 extern "C" __global__ void __launch_bounds__(256)
-forward_channels_last(const real* x, real* y, index_t n, index_t channels, index_t pixels, uint64 threshold, real scale, uint64 seed, uint64 call) {
+forward_channels_last(const real* x, real* y, index_t n, index_t channels, index_t pixels, uint64 threshold, real scale, uint64 seed, uint64 call, const uint64* later) {
     index_t i = static_cast<index_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     if (i >= n) return;
     index_t c = i % channels, pixel = i / channels % pixels, image = i / channels / pixels;
     index_t logical = (image * channels + c) * pixels + pixel;
-    y[i] = word(philox(logical / 4, call, seed), logical % 4) >= threshold ? x[i] * scale : real(0);
+    y[i] = word(philox(logical / 4, later ? call + *later : call, seed), logical % 4) >= threshold ? x[i] * scale : real(0);
 }

@@ -168,7 +168,7 @@ def test_structs_with_types_of_several_words_and_defaults(file, xp):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_structs_with_arrays(file, xp, dtype):
-    """Kills: extents in another order, or of another constant; fields after an array at another place; an array that is given back while a kernel that has its address waits."""
+    """Kills: extents in another order, or of another constant; fields at another place after an array; an array given back while a kernel that has its address waits."""
     table = np.zeros((), np.dtype([("count", np.uint8), ("values", dtype, (3, 32)), ("factor", dtype), ("address", np.int64, 2)], align=True))
     y, held = cuda.empty((1,), dtype), xp.asarray(np.array([0, 1000], dtype))
     table["count"], table["values"], table["factor"], table["address"][1] = 5, np.arange(96).reshape(3, 32), 0.5, held.data.ptr

@@ -136,8 +136,7 @@ def drawn(dtype):
 def run_together(kernels, case, dtype):
     """What two steps make of all SHAPES in one call each: [param, states ...] of each."""
     pairs = drawn(dtype)
-    params, grads = ([pair[i] for pair in pairs] for i in range(2))
-    params = [param.copy(order="K") if param.flags.c_contiguous else np.lib.stride_tricks.as_strided(np.array(param.base), param.shape, param.strides) for param in params]
+    params, grads = zip(*pairs)
     name, options = CASES[case]
     options = dict(lr=0.1, weight_decay=0.0) | options
     zeros = (lambda wanted: [np.zeros(param.shape, dtype) for param in params] if wanted else None)  # noqa: E731

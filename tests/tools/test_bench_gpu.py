@@ -351,9 +351,9 @@ def test_pytorch_has_its_flags_and_other_inputs_each_time(monkeypatch):
 
 
 @pytest.mark.torch
-def test_pytorchs_cuda_graphs_in_inference_alone(monkeypatch):
+def test_pytorchs_cuda_graphs(monkeypatch):
     """With a compiler of the test, whose network writes where it wrote before, as a graph does. Kills: a result that the next call overwrites; no graphs asked for, or of
-    who did not ask; graphs on the CPU; an eager step of training under their name; weights that are not frozen."""
+    who did not ask; graphs on the CPU; an eager step of training, or of a layer, under the name of a compiled one; weights that are not frozen, or are in training."""
     torch = pytest.importorskip("torch")
     import tinycnn
     from tinycnn import nn
@@ -377,11 +377,21 @@ def test_pytorchs_cuda_graphs_in_inference_alone(monkeypatch):
         assert asked.pop() == options and (first.data_ptr() == second.data_ptr()) == (setting == "compiled")
         with tinycnn.no_grad():
             np.testing.assert_allclose(rival.array(first), model(tinycnn.from_numpy(x)).array, atol=1e-6)
-    for refused in (lambda: rival.training(model, graph, x, None), lambda: rival.layer(model, graph, x, None)):
-        with pytest.raises(Unsupported, match="in inference only"):
-            refused()
+    target = np.zeros((2, 4, 4), np.int64)
+    for setting, options in (("nchw", []), ("channels_last", []), ("compiled", [None]), ("cudagraphs", [{"triton.cudagraphs": True}])):
+        rival = PyTorchOnGpu(setting, 1, Place("cpu", "fp32", True))
+        rival.training(model, graph, x, target)()
+        assert asked == options
+        asked.clear()
+        if setting != "cudagraphs":
+            assert len(rival.layer(model, graph, x, np.ones((2, 3, 4, 4), np.float32))()) == 3 and asked[:1] == options
+            asked.clear()
+    for setting in ("cudagraphs", "graph"):
+        with pytest.raises(Unsupported, match="in whole networks only"):
+            PyTorchOnGpu(setting, 1, Place("cpu", "fp32", True)).layer(model, graph, x, None)
     assert PyTorchOnGpu.settings_of("inference") == ("nchw", "channels_last", "compiled", "cudagraphs")
-    assert PyTorchOnGpu.settings_of("training") == PyTorchOnGpu.settings_of("layer") == ("nchw", "channels_last", "compiled")
+    assert PyTorchOnGpu.settings_of("training") == ("nchw", "channels_last", "compiled", "cudagraphs", "graph")
+    assert PyTorchOnGpu.settings_of("layer") == ("nchw", "channels_last", "compiled")
     assert PyTorchOnGpu.settings_of("conv") == ("nchw", "channels_last")
     with pytest.raises(ValueError, match="pytorch has no setting 'cudagraphs': there are nchw, channels_last, compiled"):
         contestants(["pytorch:cudagraphs"], "inference", 1)

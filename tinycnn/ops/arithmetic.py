@@ -1,6 +1,6 @@
 """Elementwise arithmetic. Operands broadcast; the backward of broadcasting is a sum over what was copied (`sum_to`)."""
 from ..autograd import Function
-from ..tensor import Tensor, as_tensor
+from ..tensor import Tensor, full
 from .common import floating, operand, operands, sum_to
 
 
@@ -321,7 +321,7 @@ def minimum(a, b):
 
 
 def _tensor(value, like):
-    return value if isinstance(value, Tensor) else as_tensor(value, like.dtype, like.device)
+    return value if isinstance(value, Tensor) else full((), value, like.dtype, like.device)
 
 
 def where(condition, a, b):
@@ -333,8 +333,8 @@ def where(condition, a, b):
         a, b = operands("where", a, b)
         a, b = _tensor(a, b), _tensor(b, a)
     else:
-        a = as_tensor(a, device=condition.device)
-        b = as_tensor(b, a.dtype, a.device)
+        a = full((), a, device=condition.device)
+        b = full((), b, a.dtype, a.device)
     return Where.apply(condition, a, b)
 
 

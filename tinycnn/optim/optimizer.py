@@ -1,7 +1,7 @@
 """What all optimisers share: groups of parameters with their options, a state per parameter, and the loop over them.
 
-A subclass says in `update` what happens to one parameter, or in `update_together` what happens to many in one call; the arithmetic is a kernel's. Options live in `param_groups`, a list of dictionaries, so that layers can be
-treated differently and schedulers can change the learning rate while training.
+A subclass says in `update` what happens to one parameter, or in `update_together` what happens to many in one call; the arithmetic is a kernel's. Options live in
+`param_groups`, a list of dictionaries, so that layers can be treated differently and schedulers can change the learning rate while training.
 """
 import numpy as np
 

@@ -13,4 +13,5 @@ from .cuda import get_default_memory_pool, hold
 from .module import RawModule
 
 __version__ = "of the simulator"
-__all__ = ["RawModule", "asarray", "asnumpy", "broadcast_to", "cuda", "empty", "full", "get_default_memory_pool", "hold", "lib", "may_share_memory", "ndarray", "ones", "zeros"]
+__all__ = ["RawModule", "asarray", "asnumpy", "broadcast_to", "cuda", "empty", "full", "get_default_memory_pool", "hold", "lib", "may_share_memory", "ndarray", "ones",
+           "zeros"]

@@ -1,5 +1,6 @@
 """tinycnn itself, measured by the rules that hold for everybody."""
 from contextlib import contextmanager
+from functools import partial
 from math import inf
 
 import numpy as np
@@ -12,6 +13,7 @@ from ...kernels import backend
 from ...kernels.conv.algorithms import ALGORITHMS, algorithm_module
 from ...kernels.conv.sizes import sizes
 from ...kernels.layout import from_nhwc, nhwc
+from ...train.captured import CapturedStep, take_step
 from .base import Contestant, TrainingStep, Unsupported
 
 
@@ -85,25 +87,30 @@ class Ours(Contestant):
 
 
 class Step(TrainingStep):
-    def __init__(self, model, x, target):
-        self.model = model.train()
+    """captured: all that a step launches is one launch."""
+
+    def __init__(self, model, x, target, captured=False):
+        self.model, self.captured = model.train(), captured
         self.x, self.target = x, target
-        self.optimizer = optim.SGD(model.parameters(), lr=self.LR, momentum=self.MOMENTUM, weight_decay=self.WEIGHT_DECAY)
+        optimizer = optim.SGD(model.parameters(), lr=self.LR, momentum=self.MOMENTUM, weight_decay=self.WEIGHT_DECAY)
+        self.take = (CapturedStep if captured else partial(partial, take_step))(model, self.losses, optimizer)
         self.rates = [(layer, layer.p) for layer in model.modules() if isinstance(layer, tinycnn.nn.Dropout)]
 
     def __call__(self):
-        self.optimizer.zero_grad()
-        outputs = self.model(self.x)
+        self.loss = self.take(self.x, self.target)
+
+    def losses(self, outputs, target):
         scores, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
-        self.loss = F.cross_entropy(scores, self.target)
+        loss = F.cross_entropy(scores, target)
         for extra in auxiliary:
-            self.loss = self.loss + self.AUXILIARY * F.cross_entropy(extra, self.target)
-        self.loss.backward()
-        self.optimizer.step()
+            loss = loss + self.AUXILIARY * F.cross_entropy(extra, target)
+        return loss
 
     def dropout(self, on):
         for layer, p in self.rates:
             layer.p = p if on else 0.0
+        for _ in range(3 if self.captured else 0):  # a graph is of one probability, and the third step after a change is one
+            self()
 
     def gradients(self):
         return self.loss.item(), {name: parameter.grad.cpu().array for name, parameter in self.model.named_parameters() if parameter.grad is not None}

@@ -11,17 +11,17 @@ from ..gpu import in_turn
 from ..operations import OPERATIONS
 from .base import Unsupported
 from .on_gpu import OnGpu, channels_last
-from .ours import Ours
+from .ours import Ours, Step
 
 
 class OursOnGpu(OnGpu, Ours):
     levels = (*Ours.levels, "operation")
-    settings = {"default": "what a user gets", "channels_last": "images lie channels-last",
+    settings = {"default": "what a user gets", "channels_last": "images lie channels-last", "graph": "a step of training as one CUDA graph (train/captured.py)",
                 **{name: f"convolution by the algorithm {name!r}" for name in ALGORITHMS}}
 
     @classmethod
     def settings_of(cls, level):
-        return ("default", "channels_last") if level == "conv" else ("default",)
+        return {"conv": ("default", "channels_last"), "training": ("default", "graph")}.get(level, ("default",))
 
     def conv(self, layer, x, w, bias, dy):
         kernels, geometry = backend("cuda").conv, layer.geometry
@@ -66,6 +66,9 @@ class OursOnGpu(OnGpu, Ours):
                     return model(images)
             return run
         return in_turn(prepare, (x,), self.place.cold)
+
+    def training(self, model, graph, x, target):
+        return Step(model.to(self.place.device), self.tensor(x), self.tensor(target), captured=self.setting == "graph")
 
     def layer(self, model, graph, x, dy):
         return in_turn(lambda: super(OursOnGpu, self).layer(model, graph, x, dy), (x, dy), self.place.cold)

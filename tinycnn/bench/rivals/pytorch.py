@@ -34,7 +34,7 @@ class PyTorch(Contestant):
     def placed(self, array):
         """A tensor of this array in the setting's layout."""
         tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.place.device)
-        return tensor.to(memory_format=torch.channels_last) if self.setting != "nchw" and tensor.ndim == 4 else tensor
+        return tensor.to(memory_format=torch.channels_last) if self.setting not in CONTIGUOUS and tensor.ndim == 4 else tensor
 
     def conv(self, layer, x, w, bias, dy):
         x, w, dy = self.placed(x), self.placed(w), self.placed(dy)
@@ -50,7 +50,7 @@ class PyTorch(Contestant):
     def network(self, graph):
         """The graph as a module of this setting."""
         module = build(graph).to(self.place.device)
-        return module.to(memory_format=torch.channels_last) if self.setting != "nchw" else module
+        return module.to(memory_format=torch.channels_last) if self.setting not in CONTIGUOUS else module
 
     def inference(self, model, graph, x):
         network, images, eager = self.network(graph).eval(), self.placed(x), self.setting not in COMPILED
@@ -62,16 +62,20 @@ class PyTorch(Contestant):
         return run
 
     def training(self, model, graph, x, target):
+        return Step(*self.trained(graph), self.placed(x), self.placed(target))
+
+    def trained(self, graph):
+        """The network in training mode, and what is called in its place."""
         network = self.network(graph).train()
-        return Step(network, compiled(network) if self.setting == "compiled" else network, self.placed(x), self.placed(target))
+        return network, compiled(network, **COMPILED[self.setting]) if self.setting in COMPILED else network
 
     def layer(self, model, graph, x, dy):
-        network, images, cotangent = self.network(graph).train(), self.placed(x).requires_grad_(), self.placed(dy)
+        (network, call), images, cotangent = self.trained(graph), self.placed(x).requires_grad_(), self.placed(dy)
 
         def run():
             images.grad = None
             network.zero_grad()
-            network(images).backward(cotangent)
+            call(images).backward(cotangent)
             return images.grad, *(parameter.grad for parameter in network.parameters())
         return run
 
@@ -79,6 +83,7 @@ class PyTorch(Contestant):
         return result.detach().cpu().numpy()
 
 
+CONTIGUOUS = ("nchw", "graph")
 COMPILED = {"compiled": {}, "cudagraphs": {"triton.cudagraphs": True}}  # setting: what it asks of torch.compile; the second is what mode="reduce-overhead" stands for
 
 

@@ -8,12 +8,13 @@ from torch.nn import functional as F
 from ..gpu import copies, in_turn
 from ..operations import BETAS, DECAY, EPS, MOMENTUM, STEP
 from .base import Unsupported
-from .pytorch import COMPILED, PyTorch
+from .pytorch import COMPILED, PyTorch, Step
 
 
 class PyTorchOnGpu(PyTorch):
     levels = (*PyTorch.levels, "operation")
-    settings = {**PyTorch.settings, "cudagraphs": 'torch.compile with CUDA graphs, as mode="reduce-overhead" has them, channels-last memory'}
+    settings = {**PyTorch.settings, "cudagraphs": 'torch.compile with CUDA graphs, as mode="reduce-overhead" has them, channels-last memory',
+                "graph": "eager, contiguous, a whole step of training captured by torch.cuda.graph"}
 
     def __init__(self, *how):
         super().__init__(*how)
@@ -43,7 +44,7 @@ class PyTorchOnGpu(PyTorch):
     def settings_of(cls, level):
         if level == "operation":
             return ("nchw",)  # their arrays have no layout
-        return tuple(setting for setting in super().settings_of(level) if setting != "cudagraphs" or level == "inference")
+        return tuple(setting for setting in super().settings_of(level) if level in ONLY_IN.get(setting, (level,)))
 
     # What is measured by itself gets other copies of its inputs each time (gpu.py), as everybody's does.
 
@@ -61,14 +62,42 @@ class PyTorchOnGpu(PyTorch):
         return in_turn(lambda: super(PyTorchOnGpu, self).inference(model, graph, x), (x,), self.place.cold)
 
     def training(self, model, graph, x, target):
-        if self.setting == "cudagraphs":
-            raise Unsupported("CUDA graphs are measured in inference only")
-        return super().training(model, graph, x, target)
+        if self.setting != "graph":
+            return super().training(model, graph, x, target)
+        return CapturedStep(*self.trained(graph), self.placed(x), self.placed(target))
 
     def layer(self, model, graph, x, dy):
-        if self.setting == "cudagraphs":
-            raise Unsupported("CUDA graphs are measured in inference only")
+        if self.setting in ONLY_IN:
+            raise Unsupported("CUDA graphs are measured in whole networks only")
+        if self.setting in COMPILED:  # one copy of the inputs, as in inference
+            return super().layer(model, graph, x, dy)
         return in_turn(lambda: super(PyTorchOnGpu, self).layer(model, graph, x, dy), (x, dy), self.place.cold)
+
+
+ONLY_IN = {"cudagraphs": ("inference", "training"), "graph": ("training",)}  # setting: at these levels
+
+
+class CapturedStep(Step):
+    """A step whose launches are one graph, as PyTorch's documentation has it for whole networks."""
+
+    graph = None
+
+    def __call__(self):
+        if self.graph is None:
+            aside = torch.cuda.Stream()
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):
+                for _ in range(3):
+                    super().__call__()
+            torch.cuda.current_stream().wait_stream(aside)
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                super().__call__()
+        self.graph.replay()
+
+    def dropout(self, on):
+        super().dropout(on)
+        self.graph = None  # it has the probabilities of then
 
 
 # ---- operations.OPERATIONS: from arrays, a function that gives the tuple of results
