@@ -3,7 +3,8 @@
 An update is a handful of operations per weight, so memory is all that counts. Written with NumPy, Adam makes a dozen passes over arrays of the parameter's
 size; here it reads param, grad, m, v and writes param, m, v once: 28 bytes per float32 weight. AlexNet's 61 million weights are 1.7 GB a step.
 
-All parameters of a call are one parallel loop. GoogLeNet has 187, most of them biases of some hundred numbers, and to start the loop for each takes 15 microseconds.
+All parameters of a call are one parallel loop. GoogLeNet has 187, 126 of them below 5000 numbers: a step of those takes 0.45 ms (SGD) and 0.55 (Adam) of two Zen 4 cores,
+0.52 and 0.85 with a loop for each; larger ones take as long as before.
 Numba takes no list of arrays that would not cost as much; so Python writes down a table of tasks, a row for each tile of each parameter: the address at which the tile
 begins in each array (0 in one that there is not), and how many weights it has. The lists that the caller holds keep the memory in place.
 
@@ -14,6 +15,7 @@ update in one loop inside the prange runs 3-7x slower.
 Measured (8 million float32 weights, two cores of an Intel Xeon (Sapphire Rapids, AVX-512) virtual machine; copy 23 GB/s; PyTorch 2.13's fused form, and its usual one, in
 brackets): SGD with momentum 3.6 ms (3.9, 10.1), Adam 6.4 (5.4, 16.6).
 """
+from ctypes import addressof, c_char
 from itertools import repeat
 
 import numpy as np
@@ -62,8 +64,10 @@ def _tasks(params, *others):
     """(an empty array of the parameters' dtype, the table of tasks, lists of the arrays of each parameter that cannot be seen as flat ones: those are the reference's)"""
     addresses, sizes, rest = [], [], []
     for arrays in zip(params, *(repeat(None) if arrays is None else arrays for arrays in others)):
+        if not arrays[0].size:
+            continue
         if all([array is None or array.flags.c_contiguous for array in arrays]):
-            addresses.append([0 if array is None else array.__array_interface__["data"][0] for array in arrays])
+            addresses.append([0 if array is None else _address(array) for array in arrays])
             sizes.append(arrays[0].size)
         else:
             rest.append([None if array is None else [array] for array in arrays])
@@ -76,6 +80,11 @@ def _tasks(params, *others):
     tasks[:, :-1] = np.where(begin, begin + like.itemsize * start[:, None], 0)
     tasks[:, -1] = np.minimum(TILE, sizes[parameter] - start)
     return like, tasks, rest
+
+
+def _address(array):
+    """Where a contiguous array begins: by its buffer, 0.3 us, if that can be had; __array_interface__ takes 1.4."""
+    return addressof(c_char.from_buffer(array)) if array.flags.writeable else array.__array_interface__["data"][0]
 
 
 @intrinsic

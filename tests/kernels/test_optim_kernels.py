@@ -130,6 +130,7 @@ def drawn(dtype):
     pairs[5][1] = pairs[5][1].transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
     pairs[6][0] = np.repeat(pairs[6][0], 2)[::2]
     pairs[0][0] = pairs[0][0].T.copy().T
+    pairs[4][1].flags.writeable = False
     return pairs
 
 

@@ -4,11 +4,11 @@
     for images, labels in batches:
         loss = step(images, labels)
 
-Kernel by kernel a step of ResNet-50 is some 770 launches, each prepared in Python, which takes longer than the device computes. A graph repeats them as they were,
-with the addresses and the numbers of then. So it may be used as long as nothing on the host has changed: the shape of the images, the arrays of weights, statistics and
-momentum, the optimiser's options, the numbers in the modules (training, a dropout's p). All that is compared in each call. A call that finds anything changed runs kernel
-by kernel; the next one, if all is as it was in this one, captures, and those after it repeat. A learning rate that changes after an epoch therefore costs one slow step
-and a capture, and one that changes in every step leaves all as slow as before.
+Kernel by kernel a step of ResNet-50 is 771 launches, each prepared in Python, which takes longer than the device computes: of batch 16 on an H200 54 ms, and 18.8 as a
+graph. A graph repeats the launches as they were, with the addresses and the numbers of then. So it may be used as long as nothing on the host has changed: the shape of
+the images, the arrays of weights, statistics and momentum, the optimiser's options, the numbers in the modules (training, a dropout's p). All that is compared in each
+call. A call that finds anything changed runs kernel by kernel; the next one, if all is as it was in this one, captures, and those after it repeat. A learning rate that
+changes after an epoch therefore costs one slow step and a capture, and one that changes in every step leaves all as slow as before.
 
 What a step changes is on the device, all but two things. Dropout counts its calls on the host: a graph is told how many there were since. And Adam and RMSprop
 count steps, from which Adam corrects its means: numbers that differ in every step, so for them there is no captured step.
