@@ -180,3 +180,13 @@ def test_few_launches(monkeypatch):
     monkeypatch.setattr(cuda, "launch", lambda *arguments, **options: (launched.append(arguments[1]), launch(*arguments, **options)))
     run_together(kernels_of("cuda").optim, "sgd, nesterov", np.float32)
     assert launched == ["sgd"] * 4  # two steps of 71 parameters, at most 64 at a time
+
+
+@needs_simulator
+def test_a_gradient_that_is_forgotten():
+    """Kills: memory given back while a launch waits that has no more than its address."""
+    from tinycnn.kernels.cuda import array_module
+    param, grad = (array_module().asarray(np.full(4, value, np.float32)) for value in (0, 1))
+    backend("cuda").optim.sgd_([param], [grad], None, 1.0, 0.0, 0.0, 0.0, False, True)
+    del grad
+    assert param.get().tolist() == [-1] * 4
