@@ -280,7 +280,8 @@ def _correlate_block(task, x, w, bias, add, relu, stream, y, y0, p, shifts, mine
     whole = k + (end - k) // W * W
     wide, narrow, a0 = zero_tile(w, ROWS, VECTORS), zero_tile(w, ROWS, 1), g * p.filters
     new = block != copied
-    _tiles(wide, source, read, new, k, whole, W, shifts, p, w, weights, bias, b0, add, residual, a0, relu, stream, y, y0, write)
+    if whole > k:
+        _tiles(wide, source, read, new, k, whole, W, shifts, p, w, weights, bias, b0, add, residual, a0, relu, stream, y, y0, write)
     if end - whole > lanes(w):
         _tiles(wide, source, read, new and whole == k, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
     elif end > whole:
@@ -297,42 +298,44 @@ def _tiles(nothing, x, read, new, first, end, columns, shifts, p, w, w0, bias, b
     everything in it: Numba counts references to each array whenever it is passed on.)
     """
     last, depth, width = len(read) - 1, len(shifts) * p.run, whole_vectors(columns, w)
-    tiles, panels = (len(read) + ROWS - 1) // ROWS, (end - first + columns - 1) // columns
-    by_pixel = depth * (end - first) <= KEPT
-    further = panels * columns if by_pixel else columns  # filters from a panel to the one that is asked for meanwhile
+    tiles = (len(read) + ROWS - 1) // ROWS
+    together = end - first if depth * (end - first) <= KEPT else columns  # filters that a tile meets before the next one begins
+    further = (together + columns - 1) // columns * columns  # from a panel to the one that is asked for meanwhile
     lines = max(1, (2 * LINE + tiles - 1) // tiles)  # of it, that each tile asks for while 16 of its own steps pass: 32 lines
-    for step in range(tiles * panels):
-        number, panel = (step // panels, step % panels) if by_pixel else (step % tiles, step // tiles)
-        o, f = number * ROWS, first + panel * columns
-        places, soon = places_of(nothing, read, o, last), places_of(nothing, read, o + ROWS, last)
-        tile, row = nothing, w0 + f * depth
-        if add.size:  # what this tile will be added to, while it is computed
-            for line in range(a0 + f, a0 + f + columns, LINE):
-                prefetch_at(nothing, add, places_of(nothing, residual, o, last), line)
-        foresee = number * lines < 2 * LINE and f + further < p.filters
-        ahead = row + further // columns * depth * width + number * lines * depth
-        for t in range(len(shifts)):
-            behind = shifts[t] + p.run
-            for line in range(shifts[t], behind, LINE):
-                if new and f == first:
-                    prefetch_at(nothing, x, soon, line)  # eight pixels at once are more streams than the machine foresees by itself
-                if foresee:
-                    for _ in range(lines):
-                        prefetch(w, ahead)
-                        ahead += LINE
-                for j in range(line, min(line + LINE, behind)):
-                    tile = add_outer_at(tile, x, places, j, w, row)
-                    row += width
-        if bias.size:
-            tile = add_row(tile, bias, b0 + f)
-        if add.size:
-            tile = add_stored_at(tile, add, places_of(nothing, residual, o, last), a0 + f, columns)
-        if relu:
-            tile = clamp_tile(tile)
-        if stream:
-            stream_tile_at(tile, y, places_of(nothing, write, o, last), y0 + f)
-        else:
-            store_tile_at(tile, y, places_of(nothing, write, o, last), y0 + f, columns)
+    for begin in range(first, end, together):
+        for number in range(tiles):
+            o = number * ROWS
+            places, soon, into = places_of(nothing, read, o, last), places_of(nothing, read, o + ROWS, last), places_of(nothing, write, o, last)
+            added = places_of(nothing, residual, o, last)
+            for f in range(begin, begin + together, columns):
+                tile, row = nothing, w0 + f * depth
+                if add.size:  # what this tile will be added to, while it is computed
+                    for line in range(a0 + f, a0 + f + columns, LINE):
+                        prefetch_at(nothing, add, added, line)
+                foresee = number * lines < 2 * LINE and f + further < p.filters
+                ahead = row + further // columns * depth * width + number * lines * depth
+                for t in range(len(shifts)):
+                    behind = shifts[t] + p.run
+                    for line in range(shifts[t], behind, LINE):
+                        if new and f == first:
+                            prefetch_at(nothing, x, soon, line)  # eight pixels at once are more streams than the machine foresees by itself
+                        if foresee:
+                            for _ in range(lines):
+                                prefetch(w, ahead)
+                                ahead += LINE
+                        for j in range(line, min(line + LINE, behind)):
+                            tile = add_outer_at(tile, x, places, j, w, row)
+                            row += width
+                if bias.size:
+                    tile = add_row(tile, bias, b0 + f)
+                if add.size:
+                    tile = add_stored_at(tile, add, added, a0 + f, columns)
+                if relu:
+                    tile = clamp_tile(tile)
+                if stream:
+                    stream_tile_at(tile, y, into, y0 + f)
+                else:
+                    store_tile_at(tile, y, into, y0 + f, columns)
 
 
 @jit
