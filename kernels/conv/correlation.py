@@ -35,6 +35,11 @@ class Axis(NamedTuple):
         """Source elements from the first to the last that anything reads."""
         return (self.count - 1) * self.stride + self.reach if self.offsets else 0
 
+    def inside(self, length):
+        """The share of all reads that fall inside a source of that length."""
+        reads = np.add.outer(np.arange(self.count) * self.stride, self.offsets)
+        return float(np.mean((reads >= 0) & (reads < length))) if reads.size else 1.0
+
     def within(self, length):
         """Whether all reads fall inside a source of that length."""
         return not self.offsets or (self.offsets[0] >= 0 and self.offsets[0] + self.extent <= length)
@@ -84,6 +89,7 @@ class Plan(NamedTuple):
     copied_H: int  # of one image's part of such a copy, with all rows of a block
     copied_W: int
     pitch: int  # elements from pixel to pixel of the copy
+    abreast: bool  # whether a tile is one place of eight images, which all have the same taps outside: those are left out, and the source is read where it lies
 
     @property
     def tasks(self):
@@ -107,6 +113,8 @@ PIXELS = 64  # results of a task, at least, if there are as many: they share the
 FEWEST, ENOUGH = 48, 8  # results of a task, at least, where otherwise there would be less than so many tasks
 TASKS = 16  # wanted, so that threads have something to share out
 EQUAL = 8, 4, 2  # tasks are a multiple of one of these, so that so many threads have equally many: 25 tasks for two threads are 13 and 12, which costs 4%
+WORTH = 0.9  # of all products, those inside the source, at most, if the others are to be left out
+CROWDED = 512  # elements: places in images a multiple of that apart would compete for the same places in the cache
 GAP = 16  # elements, a cache line
 LANES = 32  # filters are divided among tasks in multiples of this
 
@@ -117,27 +125,30 @@ def plan(images, groups, source, target, down, across):
     shifts: for each run of source elements, how far behind the beginning of a result's window it begins.
     """
     depth, filters = source[3] // groups, target[3] // groups
-    in_place = down.within(source[0]) and across.within(source[1])
+    abreast = share_inside(images, groups, source, down, across) < 1
+    in_place = abreast or (down.within(source[0]) and across.within(source[1]))
+    together = UNIT if abreast else 1  # images that go through a block side by side, as if they were one with so many times wider rows
+    sets, columns = parts(images, together), across.count * together
     width = source[1] if in_place else across.extent
-    rows_read = max(1, down.stride * width * depth)
+    rows_read = max(1, down.stride * width * depth * together)
     rows = max(1, min(down.count, COPY // rows_read))
     if len(down.offsets) * len(across.offsets) * depth * filters <= KEPT:  # then every task may read all weights
-        rows = min(rows, max(parts(PIXELS, max(1, across.count)), parts(down.count, parts(TASKS, max(1, images * groups)))))
+        rows = min(rows, max(parts(PIXELS, max(1, columns)), parts(down.count, parts(TASKS, max(1, sets * groups)))))
     rows = max(1, parts(down.count, max(1, parts(down.count, rows))))  # about equal blocks
     if across.count == 1:
         rows = parts(rows, UNIT) * UNIT  # a block of single pixels, without rest in tiles of 8
-    at_once = 1 if rows < down.count else max(1, min(images, parts(PIXELS, max(1, down.count * across.count))))
-    blocks = parts(images, at_once) * parts(down.count, rows) * groups
+    at_once = 1 if rows < down.count else max(1, min(sets, parts(PIXELS, max(1, down.count * columns))))
+    blocks = parts(sets, at_once) * parts(down.count, rows) * groups
     shares = min(parts(filters, LANES), parts(TASKS, max(blocks, 1)))
     if blocks * shares < ENOUGH and at_once == 1 and down.count:  # few filters on a small image: smaller blocks
-        least = parts(FEWEST, across.count)
-        rows = min(rows, max(least, parts(down.count, parts(ENOUGH, max(1, shares * images * groups)))))
+        least = parts(FEWEST, columns)
+        rows = min(rows, max(least, parts(down.count, parts(ENOUGH, max(1, shares * sets * groups)))))
         rows = parts(down.count, parts(down.count, rows))  # about equal again
         rows = parts(rows, UNIT) * UNIT if across.count == 1 else rows
-        blocks = images * parts(down.count, rows) * groups
+        blocks = sets * parts(down.count, rows) * groups
     some_filters = parts(parts(filters, shares), LANES) * LANES
     if rows < down.count:
-        rows = _equally_many(down.count, rows, UNIT if across.count == 1 else 1, images * groups * parts(filters, some_filters))
+        rows = _equally_many(down.count, rows, UNIT if across.count == 1 else 1, sets * groups * parts(filters, some_filters))
     copied = ((rows - 1) * down.stride + down.reach, across.extent)
     pitch = depth + GAP if depth >= 64 else depth  # pixels a power of two apart would compete for the same places in the cache
     row_gap, pixel = (source[1] * source[2], source[2]) if in_place else (copied[1] * pitch, pitch)
@@ -147,7 +158,21 @@ def plan(images, groups, source, target, down, across):
     if len(across.offsets) == across.reach and depth == pixel:  # the pixels under a row of the filter lie in a row
         shifts, run = shifts[::max(1, len(across.offsets))], depth * len(across.offsets)
     return Plan(images, groups, *source[:3], depth, down.count, across.count, filters, *target[:3], down.first, across.first, down.step, across.step,
-                down.stride, across.stride, *low, at_once, rows, some_filters, run, in_place, *copied, pitch), np.array(shifts, np.int64)
+                down.stride, across.stride, *low, at_once * together, rows, some_filters, run, in_place, *copied, pitch, abreast), np.array(shifts, np.int64)
+
+
+@lru_cache(maxsize=1024)
+def share_inside(images, groups, source, down, across):
+    """The share of all products that is left if tiles are one place of eight images and taps outside the source are left out: 1 if it does not pay to do so.
+
+    5x5 filters on 7x7 images multiply zeros a third of the time. Images too few to fill tiles count as more.
+    """
+    H, W, pixel, C = source
+    filters_in_a_piece = all(len(axis.offsets) == axis.reach for axis in (down, across)) and groups == 1 and pixel == C
+    if not (images and filters_in_a_piece) or H * W * C % CROWDED == 0 or UNIT * W * C * down.reach > COPY:
+        return 1
+    share = down.inside(H) * across.inside(W) * parts(images, UNIT) * UNIT / images
+    return share if share <= WORTH else 1
 
 
 def _equally_many(count, rows, unit, others):

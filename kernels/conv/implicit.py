@@ -8,7 +8,8 @@ of the filter (which lie in a row), and from there to the next row by a jump tha
 unfolded image. Weights are packed beforehand in the order in which they are met, 32 filters side by side.
 
 Where windows stick out of the image, a task first copies the rows that it reads into its scratch memory, with zeros around them; where they do not, as for every
-1x1 filter, it reads them where they lie. 3 input channels, as in a first layer, are nothing special: 7 pixels of a row are 21 elements in a row.
+1x1 filter, it reads them where they lie. And where much of the windows sticks out, a third of all products for 5x5 filters on 7x7 images, a tile is one place of eight
+images: they all have the same taps outside, which are left out. 3 input channels, as in a first layer, are nothing special: 7 pixels of a row are 21 elements in a row.
 
 The input gradient is the same loop on dy, phase by phase: see correlation.py (that of a first layer is not: first_gradient.py). Bias, a residual and the ReLU are
 applied to the tile while it is in registers.
@@ -33,7 +34,7 @@ from ..runtime import contiguous, jit
 from ..simd.places import add_outer_at, add_row, add_stored_at, clamp_tile, places_of, prefetch_at, store_tile_at, stream_tile_at
 from ..simd.tile import ROWS, VECTORS, load_square, store_tile, transpose, zero_tile
 from ..simd.vector import lanes, load, load_part, prefetch, store, store_part, zero
-from .correlation import KEPT, LANES, UNIT, Plan, forward_axis, gradient_axes, numbers, parts, plan
+from .correlation import KEPT, LANES, UNIT, Plan, forward_axis, gradient_axes, numbers, parts, plan, share_inside
 from .epilogue import NOTHING
 from .outputs import source, target
 from .sizes import sizes
@@ -43,7 +44,7 @@ NAME = "implicit"
 RATE = 150e9  # FLOP/s of one core
 MOVE = 0.3e-9  # seconds to copy or pack an element
 LINE = 16  # elements of a cache line
-READ = 0.5e-9  # seconds to fetch a weight
+READ, SUM = 0.5e-9, 2.5e-9  # seconds to fetch a weight, and to add up the parts of a weight's gradient
 NUMBERS = len(Plan._fields)
 TILE, LIST = 20e-9, 5e-9  # seconds to begin a tile, and to list a pixel
 
@@ -60,9 +61,21 @@ def cost(form, n, geometry, dtype):
             return first_gradient.cost(n, dtype)
     filters = n.C if form == "input_grad" else n.K
     used = parts(filters // n.G, 16) * 16 * n.G / filters
-    moved = n.N * (n.H * n.W * n.C * (n.R * n.S > 1) + n.P * n.Q * n.K * (form == "weight_grad")) * MOVE + n.K * n.C // n.G * n.R * n.S * READ
+    moved = n.N * (n.H * n.W * n.C * (n.R * n.S > 1) + n.P * n.Q * n.K * (form == "weight_grad")) * MOVE
+    moved += n.K * n.C // n.G * n.R * n.S * (SUM if form == "weight_grad" else READ)
     pixels = n.N * n.G * (n.H * n.W if form == "input_grad" else n.P * n.Q)
-    return (n.flops * used / RATE + moved) * (dtype.itemsize / 4) + pixels * (LIST + TILE / ROWS * parts(filters // n.G, 32)) + 20e-6
+    return (n.flops * used * _share_inside(form, n, geometry) / RATE + moved) * (dtype.itemsize / 4) + pixels * (LIST + TILE / ROWS * parts(filters // n.G, 32)) + 20e-6
+
+
+def _share_inside(form, n, geometry):
+    """The share of all products that is computed."""
+    if form == "forward":
+        down, across = (forward_axis(*axis) for axis in zip((n.P, n.Q), (n.R, n.S), *geometry[:3]))
+        return share_inside(n.N, n.G, (n.H, n.W, n.C, n.C), down, across)
+    if form == "input_grad" and geometry.stride == (1, 1):
+        down, across = (next(gradient_axes(*axis)) for axis in zip((n.H, n.W), (n.R, n.S), *geometry[:3]))
+        return share_inside(n.N, n.G, (n.P, n.Q, n.K, n.K), down, across)
+    return 1
 
 
 def scratch(form, n, geometry):
@@ -268,9 +281,14 @@ def _correlate_block(task, x, w, bias, add, relu, stream, y, y0, p, shifts, mine
     units = (p.rows + unit - 1) // unit
     row, behind = units * band // bands * unit, units * (band + 1) // bands * unit
     images, rows = min(images, p.images - image), min(behind, p.rows) - row
-    pixels = images * rows * p.columns
-    read, write = np.empty(pixels, np.int64), np.empty(pixels, np.int64)
-    list_pixels(image, images, row, rows, g, p, read, write)
+    pixels = rows * p.columns * ((images + ROWS - 1) // ROWS * ROWS if p.abreast else images)
+    read, write, taps = np.empty(pixels, np.int64), np.empty(pixels, np.int64), np.empty(((pixels + ROWS - 1) // ROWS, 4), np.int64)
+    if p.abreast:
+        list_abreast(image, images, row, rows, len(shifts), p, read, write, taps)
+    else:
+        list_pixels(image, images, row, rows, g, p, read, write)
+        for tile in range(len(taps)):
+            taps[tile, 0], taps[tile, 1], taps[tile, 2], taps[tile, 3] = 0, len(shifts), 0, p.run
     residual = write // p.pixel * (p.filters * p.groups) if add.size else write
     if not p.in_place and shifts.size and block != copied:
         copy_block(x, image, images, row, rows, g, p, mine)
@@ -281,17 +299,17 @@ def _correlate_block(task, x, w, bias, add, relu, stream, y, y0, p, shifts, mine
     wide, narrow, a0 = zero_tile(w, ROWS, VECTORS), zero_tile(w, ROWS, 1), g * p.filters
     new = block != copied
     if whole > k:
-        _tiles(wide, source, read, new, k, whole, W, shifts, p, w, weights, bias, b0, add, residual, a0, relu, stream, y, y0, write)
+        _tiles(wide, source, read, taps, new, k, whole, W, shifts, p, w, weights, bias, b0, add, residual, a0, relu, stream, y, y0, write)
     if end - whole > lanes(w):
-        _tiles(wide, source, read, new and whole == k, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
+        _tiles(wide, source, read, taps, new and whole == k, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
     elif end > whole:
-        _tiles(narrow, source, read, new and whole == k, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
+        _tiles(narrow, source, read, taps, new and whole == k, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
     return block
 
 
 @jit
-def _tiles(nothing, x, read, new, first, end, columns, shifts, p, w, w0, bias, b0, add, residual, a0, relu, stream, y, y0, write):
-    """The filters from `first` to `end`, `columns` at a time, at all pixels of a block. nothing: a tile of zeros. new: whether x may be far away.
+def _tiles(nothing, x, read, taps, new, first, end, columns, shifts, p, w, w0, bias, b0, add, residual, a0, relu, stream, y, y0, write):
+    """The filters from `first` to `end`, `columns` at a time, at all pixels of a block. nothing: a tile of zeros. new: whether x may be far away. taps: see list_abreast.
 
     If all their weights stay in the second-level cache, it goes pixel by pixel, so that results are written in a row; else panel by panel of weights, each of which
     stays in the nearest cache. Either way the weights that come next are asked for in good time: the next panel, or those of the next task. (One function with
@@ -307,16 +325,18 @@ def _tiles(nothing, x, read, new, first, end, columns, shifts, p, w, w0, bias, b
             o = number * ROWS
             places, soon, into = places_of(nothing, read, o, last), places_of(nothing, read, o + ROWS, last), places_of(nothing, write, o, last)
             added = places_of(nothing, residual, o, last)
+            top, bottom, left, right = taps[number, 0], taps[number, 1], taps[number, 2], taps[number, 3]
             for f in range(begin, begin + together, columns):
-                tile, row = nothing, w0 + f * depth
+                tile = nothing
                 if add.size:  # what this tile will be added to, while it is computed
                     for line in range(a0 + f, a0 + f + columns, LINE):
                         prefetch_at(nothing, add, added, line)
                 foresee = number * lines < 2 * LINE and f + further < p.filters
-                ahead = row + further // columns * depth * width + number * lines * depth
-                for t in range(len(shifts)):
-                    behind = shifts[t] + p.run
-                    for line in range(shifts[t], behind, LINE):
+                ahead = w0 + (f + further) * depth + number * lines * depth
+                row, outside = w0 + f * depth + (top * p.run + left) * width, (p.run - right + left) * width
+                for t in range(top, bottom):
+                    behind = shifts[t] + right
+                    for line in range(shifts[t] + left, behind, LINE):
                         if new and f == first:
                             prefetch_at(nothing, x, soon, line)  # eight pixels at once are more streams than the machine foresees by itself
                         if foresee:
@@ -326,6 +346,7 @@ def _tiles(nothing, x, read, new, first, end, columns, shifts, p, w, w0, bias, b
                         for j in range(line, min(line + LINE, behind)):
                             tile = add_outer_at(tile, x, places, j, w, row)
                             row += width
+                    row += outside
                 if bias.size:
                     tile = add_row(tile, bias, b0 + f)
                 if add.size:
@@ -352,6 +373,25 @@ def list_pixels(image, images, row, rows, g, p, read, write):
                     read[o] = ((i * p.copied_H + r * p.stride_down) * p.copied_W + q * p.stride_across) * p.pitch
                 h, w = p.top + (row + r) * p.step_down, p.left + q * p.step_across
                 write[o] = (((image + i) * p.target_H + h) * p.target_W + w) * p.pixel
+                o += 1
+
+
+@jit
+def list_abreast(image, images, row, rows, rows_of_taps, p, read, write, taps):
+    """As list_pixels, with one place of eight images after the other (the last image for those that are not there). taps, for each tile: from which row of taps to
+    which one, and from which element of a row to which one, its windows are inside the source."""
+    o = 0
+    for r in range(rows):
+        for q in range(p.columns):
+            h, w = (row + r) * p.stride_down + p.low_down, q * p.stride_across + p.low_across
+            for i in range((images + ROWS - 1) // ROWS * ROWS):
+                if i % ROWS == 0:
+                    tile = o // ROWS
+                    taps[tile, 0], taps[tile, 1] = max(0, -h), min(rows_of_taps, p.H - h)
+                    taps[tile, 2], taps[tile, 3] = max(0, -w) * p.C, min(p.run, (p.W - w) * p.C)
+                i_th = image + min(i, images - 1)
+                read[o] = ((i_th * p.H + h) * p.W + w) * p.C
+                write[o] = ((i_th * p.target_H + p.top + (row + r) * p.step_down) * p.target_W + p.left + q * p.step_across) * p.pixel
                 o += 1
 
 

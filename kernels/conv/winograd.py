@@ -52,7 +52,7 @@ from .workspace import aligned, workspace
 NAME = "winograd"
 POOLS = True  # tiles of results are even, so that none of 2 x 2 results lies in two of them
 RATE = 130e9  # FLOP/s of one core
-MOVE = 0.12e-9  # seconds for an element of V or M: computed, written, read
+MOVE = 0.16e-9  # seconds for an element of V or M: computed, written, read
 READ, FETCH = 0.3e-9, 0.5e-9  # seconds for an element of U, from the last cache, or from memory
 NEAR = 4 << 20  # elements of U that the last cache may hold
 BLOCK = 400 << 10  # elements of a block's V and M: most of the second-level cache

@@ -8,7 +8,7 @@ from conv_cases import CASES, draw, fenced_memory, poisoned_memory
 from tolerance import close
 
 from tinycnn.kernels import backend, runtime
-from tinycnn.kernels.conv import algorithms, implicit_weights, reference, tiles
+from tinycnn.kernels.conv import algorithms, implicit, implicit_weights, reference, tiles
 from tinycnn.kernels.conv.epilogue import Epilogue
 from tinycnn.kernels.conv.geometry import Geometry
 from tinycnn.kernels.conv.sizes import Sizes, sizes
@@ -115,6 +115,9 @@ LARGE = {
     "depthwise, more than a vector": ((2, 37, 9, 11), (37, 1, 3, 5), Geometry((1, 1), (1, 3), (1, 2), 37)),
     "depthwise, more padding than filter": ((1, 20, 5, 4), (20, 1, 2, 3), Geometry((1, 1), (3, 4), (1, 1), 20)),
     "images": ((9, 2, 6, 6), (70, 2, 3, 3), Geometry((1, 1), (1, 1))),
+    "abreast": ((15, 5, 6, 7), (40, 5, 5, 3), Geometry((1, 1), (2, 1))),
+    "abreast, strided": ((16, 12, 7, 6), (70, 12, 5, 5), Geometry((2, 2), (2, 2))),
+    "abreast, windows that see nothing": ((8, 4, 2, 3), (17, 4, 2, 2), Geometry((1, 1), (3, 2))),
 }
 
 
@@ -131,6 +134,20 @@ def test_more_than_one_tile(case, algorithm):
     for answer, truth, length in zip(all_three(cpu, x, w, bias, dy, geometry, algorithm=algorithm), expected, lengths(x, w, dy)):
         close(answer, truth, length)
     close(cpu.forward(x, w, None, geometry, algorithm=algorithm), expected[0] - bias.reshape(-1, 1, 1), w[0].size)
+
+
+@pytest.mark.parametrize("case", [case for case in LARGE if case.startswith("abreast")])
+def test_zeros_around_images_are_not_multiplied(case):
+    """A tile is one place of eight images. Kills: cases above that go the other way, unnoticed; tiles of one image eight times; an infinite weight that meets a zero."""
+    x_shape, w_shape, geometry = LARGE[case]
+    n = sizes(x_shape, w_shape, geometry)
+    plans = [planned for (planned, _), _ in implicit._gradient_plans(n, geometry)[0]] + [implicit._forward_plan(n, geometry)[0]]
+    assert plans[-1].abreast and all(planned.block_images >= 8 for planned in plans if planned.abreast)
+    assert "strided" not in case or any(planned.abreast for planned in plans[:-1])
+    w = np.zeros(w_shape)
+    w[:, :, 0] = np.inf  # the first row of taps
+    y = cpu.forward(np.ones(x_shape), w, None, geometry, algorithm="implicit")
+    assert not np.isnan(y[:, :, 0]).any() and not y[:, :, 0].any()  # over the first row of results it lies outside
 
 
 @pytest.mark.parametrize("algorithm", ["implicit", "winograd", "depthwise"])
@@ -173,7 +190,7 @@ def test_inputs_of_any_layout(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("case", ["plain", "depthwise", "positions", "images", "channels, filters"])
+@pytest.mark.parametrize("case", ["plain", "depthwise", "positions", "images", "abreast", "channels, filters"])
 def test_the_same_bits_on_any_number_of_threads(case, algorithm):
     """One thread, all threads, all threads again. Kills: sums shared out by the number of threads; two threads that add to one element."""
     x_shape, w_shape, geometry = (CASES | LARGE)[case]
@@ -244,7 +261,7 @@ def test_a_filter_that_does_not_fit_says_so(algorithm):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("case", ["plain", "one by one", "groups", "first layer", "channels, filters", "images", "depthwise", "empty batch"])
+@pytest.mark.parametrize("case", ["plain", "one by one", "groups", "first layer", "channels, filters", "images", "abreast", "depthwise", "empty batch"])
 def test_epilogue_into_channels_of_a_larger_array(case, dtype, algorithm):
     """y = relu(conv + bias + add), from filters packed once, written between other channels. Kills: a part of the epilogue left out, done twice, or in another
     order; a write past the channels; a packed filter that is not what forward reads."""
@@ -318,7 +335,7 @@ def test_prepared_and_reading_channels_of_a_larger_array(case, dtype, algorithm)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", ["plain", "one by one", "one by one, strided, padded", "stride jumps over inputs", "groups", "first layer", "channels, filters",
-                                  "depthwise", "empty batch"])
+                                  "depthwise", "abreast", "abreast, strided", "empty batch"])
 def test_an_input_gradient_added_to_another(case, dtype, algorithm):
     """In whichever order the other lies; it is not changed. Kills: a phase of a strided gradient whose results are not added to; the sum written over what was added."""
     x_shape, w_shape, geometry = (CASES | LARGE)[case]
