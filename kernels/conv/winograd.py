@@ -107,7 +107,7 @@ def scratch(form, n, geometry):
         from . import winograd_weights
         return winograd_weights.scratch(n, geometry)
     tiling = forward_tiling(n, geometry) if form == "forward" else gradient_tiling(n, geometry)
-    block, elements = tiles_at_once(tiling)
+    block, elements = tiles_at_once(tiling, numba.get_num_threads())
     return elements * (numba.get_num_threads() if block else 1)
 
 
@@ -197,9 +197,10 @@ def sheet_of(N, results, source, padding, m):
     return best if tiles(best) <= FEWER * tiles(sheet(1, 1)) else sheet(1, 1)
 
 
-def tiles_at_once(tiling):
+@lru_cache(maxsize=1024, typed=True)  # as tuples, tilings of two forms may be equal
+def tiles_at_once(tiling, threads):
     """(tiles of a thread's block, elements of its scratch), or (0, elements of all) if the tiles go through the steps in phases."""
-    each, u, threads = elements_of_tile(tiling, SHARE), tiling.SIZE ** 2 * tiling.C * tiling.K, numba.get_num_threads()
+    each, u = elements_of_tile(tiling, SHARE), tiling.SIZE ** 2 * tiling.C * tiling.K
 
     def blocks(block):
         """The blocks of the thread that has most."""
@@ -306,7 +307,7 @@ def _transform_some(form, w, w0, first, inner, outer, turned, past, u, u0):
 
 def convolution(u, out, start, tiling, groups, bias=None, relu=False, pool=False, in_place=False):
     """The function of a flat source that takes every group in turn: out[start + ...] = the convolution with transformed filters, and the epilogue."""
-    dtype, (block, elements) = u.dtype, tiles_at_once(tiling)
+    dtype, (block, elements) = u.dtype, tiles_at_once(tiling, numba.get_num_threads())
     nothing = np.zeros(0, dtype)
     bias = nothing if bias is None else contiguous(bias)
     past = start == 0 and not in_place and past_cache(out, tiling.target_pixel) and tiling.K % LINE == 0

@@ -18,6 +18,8 @@ which it lies, and turned in registers what goes to a filter is a run of 16*9 el
 read once more at the end, four times the weights: that is bound by memory.
 """
 
+from functools import lru_cache
+
 import numba
 import numpy as np
 from numba import get_thread_id, prange
@@ -50,6 +52,7 @@ def sum_size(tiling):
     return tiling.SIZE ** 2 * tiling.C * whole(tiling.K)
 
 
+@lru_cache(maxsize=1024, typed=True)  # as tuples, tilings of two forms may be equal
 def tiles_at_once(tiling):
     """(splits, tiles of a block), or (0, tiles of a chunk) for phases."""
     each = tiling.SIZE ** 2 * (whole(tiling.C) + whole(tiling.K))
@@ -61,11 +64,17 @@ def tiles_at_once(tiling):
 
 
 def scratch(n, geometry):
-    """V and Z of every thread's block, or of a chunk, and dU."""
-    tiling = forward_tiling(n, geometry, form="weight_grad")
+    """Elements of scratch memory of all threads together."""
+    own, total, shared = memory_of(forward_tiling(n, geometry, form="weight_grad"))
+    return own * numba.get_num_threads() + total + shared
+
+
+@lru_cache(maxsize=1024, typed=True)  # as tuples, tilings of two forms may be equal
+def memory_of(tiling):
+    """Elements of each thread's scratch, V and Z of its block; of dU, of all splits; and of V and Z of a chunk."""
     splits, block = tiles_at_once(tiling)
     own, shared = (scratch_of(tiling, block), 0) if splits else (scratch_of(tiling, 0), scratch_of(tiling, block))
-    return max(own, turning(tiling)) * numba.get_num_threads() + shared + max(1, splits) * sum_size(tiling)
+    return max(own, turning(tiling)), max(1, splits) * sum_size(tiling), shared
 
 
 def scratch_of(tiling, block):
@@ -82,11 +91,10 @@ def weight_grad(dy, x, w_shape, geometry):
     """dw (K, C/groups, R, S) from dy (N, K, P, Q) and x (N, C, H, W)."""
     n = sizes(x.shape, w_shape, geometry)
     tiling = forward_tiling(n, geometry, form="weight_grad")
-    splits, block = tiles_at_once(tiling)
+    (splits, block), (own, total, shared) = tiles_at_once(tiling), memory_of(tiling)
     dw = np.empty(w_shape, x.dtype)
     x, dy = nhwc(x).reshape(-1), nhwc(dy).reshape(-1)
-    total = max(1, splits) * sum_size(tiling)
-    with workspace(max(scratch_of(tiling, block if splits else 0), turning(tiling)), x.dtype, total + (0 if splits else scratch_of(tiling, block))) as (memory, shared):
+    with workspace(own, x.dtype, total + shared) as (memory, shared):
         sums, shared = shared[:total], shared[total:]
         for g in range(n.G):
             if splits:

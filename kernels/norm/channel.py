@@ -22,8 +22,20 @@ def gradients(x, dbias, product, mean, centre, var, eps, M):
 
 
 @jit
-def follow(running, seen, unbiased, momentum):
-    """running = (1 - momentum) * running + momentum * seen * unbiased, for every channel."""
+def follow(running_mean, running_var, batches, mean, var, unbiased, momentum):
+    """Count a batch, and move the running statistics, of which each may be empty: running = (1 - momentum) * running + momentum * the batch's.
+
+    momentum NaN: 1 / batches.
+    """
+    batches[()] += 1
+    if np.isnan(momentum):
+        momentum = 1 / batches[()]
+    _move(running_mean, mean, 1.0, momentum)
+    _move(running_var, var, unbiased, momentum)
+
+
+@jit
+def _move(running, seen, factor, momentum):
     real = running.dtype.type
     for c in range(running.size):
-        running[c] = real(1 - momentum) * running[c] + real(momentum) * real(seen[c] * unbiased)
+        running[c] = real(1 - momentum) * running[c] + real(momentum) * real(seen[c] * factor)

@@ -63,13 +63,10 @@ def batch_inference(x, weight, bias, mean, var, eps, relu=False, added=None):
 
 def follow_(running_mean, running_var, batches, mean, var, M, momentum):
     """Move running_mean and running_var (C,), unless None, towards a batch's mean and var; count it in batches (), unless that is None. See the reference."""
-    if batches is not None:
-        batches += 1
-    if momentum is None:
-        momentum = 1 / batches.item()
-    for running, seen, unbiased in ((running_mean, mean, 1.0), (running_var, var, M / max(1, M - 1))):
-        if running is not None and M:
-            channel.follow(running, seen, unbiased, float(momentum))
+    nothing = np.empty(0, mean.dtype)
+    running_mean, running_var = (nothing if running is None or not M else running for running in (running_mean, running_var))
+    batches = np.zeros((), np.int64) if batches is None else batches
+    channel.follow(running_mean, running_var, batches, mean, var, M / max(1, M - 1), np.nan if momentum is None else float(momentum))
 
 
 def _backward(dy, x, y, weight, bias, mean, var, eps, relu):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tolerance import close
 
-from tinycnn.kernels import memory
+from tinycnn.kernels import memory, runtime
 from tinycnn.kernels.conv import reference, winograd, winograd_weights
 from tinycnn.kernels.conv.geometry import Geometry
 from tinycnn.kernels.conv.winograd_forms import FORMS, SIX_POINTS, F2x3, F2x5, F4x3, matrices
@@ -92,8 +92,8 @@ def draw(x_shape, w_shape, geometry, dtype=np.float32):
 def only(monkeypatch):
     """only(form): the form that is taken, whatever it costs. (Plans are kept by shape, so those made before are forgotten.)"""
     def forget():
-        winograd.forward_tiling.cache_clear()
-        winograd.gradient_tiling.cache_clear()
+        for plan in (winograd.forward_tiling, winograd.gradient_tiling, winograd.tiles_at_once, winograd_weights.tiles_at_once, winograd_weights.memory_of):
+            plan.cache_clear()
 
     def take(form):
         monkeypatch.setattr(winograd, "candidates", lambda n, geometry: (form,))
@@ -194,6 +194,14 @@ def test_images_side_by_side(case, form, schedule, only, monkeypatch):
     assert seen
 
 
+def test_plans_of_forms_are_their_own():
+    """One 1x1 image is one tile of any form, and the tilings are equal as tuples. Kills: a plan that is found again for another form."""
+    tilings = [form(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1) for form in (F4x3, F2x3)]
+    assert tilings[0] == tilings[1]
+    for plan in (lambda tiling: winograd.tiles_at_once(tiling, 1), winograd_weights.memory_of):
+        assert plan(tilings[0]) != plan(tilings[1])
+
+
 def test_the_sheet_with_fewest_tiles():
     """(images down, across, rows and columns from one to the next, tiles down, across). Kills: sheets that cost more than they save, neighbours that overlap."""
     same = (1, 1)
@@ -222,7 +230,7 @@ def test_the_schedules_are_what_they_are_called(schedule, only):
     only(F4x3)
     n = winograd.sizes((3, 5, 40, 43), (18, 5, 3, 3), Geometry(padding=(1, 1)))
     tiling = winograd.forward_tiling(n, Geometry(padding=(1, 1)))
-    block, _ = winograd.tiles_at_once(tiling)
+    block, _ = winograd.tiles_at_once(tiling, runtime.get_num_threads())
     splits, at_once = winograd_weights.tiles_at_once(tiling)
     if schedule == "blocks":
         assert block == 8 and splits == 3 and at_once == 8
