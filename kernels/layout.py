@@ -103,10 +103,8 @@ def _transpose(x, N, rows, columns, wide, out):
     for task in prange(N * cuts):
         first = np.intp(task % cuts * TILE)
         start = np.intp(task // cuts) * rows * columns
-        if wide:
-            _transpose_part(x, start, rows, columns, 0, rows, first, min(columns, first + TILE), out)
-        else:
-            _transpose_part(x, start, rows, columns, first, min(rows, first + TILE), 0, columns, out)
+        i0, i1, j0, j1 = (0, rows, first, min(columns, first + TILE)) if wide else (first, min(rows, first + TILE), 0, columns)
+        _transpose_part(x, start, rows, columns, i0, i1, j0, j1, out)
 
 
 @jit

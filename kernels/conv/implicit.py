@@ -298,11 +298,12 @@ def _correlate_block(task, x, w, bias, add, relu, stream, y, y0, p, shifts, mine
     whole = k + (end - k) // W * W
     wide, narrow, a0 = zero_tile(w, ROWS, VECTORS), zero_tile(w, ROWS, 1), g * p.filters
     new = block != copied
-    if whole > k:
-        _tiles(wide, source, read, taps, new, k, whole, W, shifts, p, w, weights, bias, b0, add, residual, a0, relu, stream, y, y0, write)
-    if end - whole > lanes(w):
-        _tiles(wide, source, read, taps, new and whole == k, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
-    elif end > whole:
+    for rest in range(2):  # whole panels; and what is left of one, unless a single vector holds it
+        first, behind, columns = (whole, end, end - whole) if rest else (k, whole, W)
+        if behind > first and columns > lanes(w):
+            _tiles(wide, source, read, taps, new and first == k, first, behind, columns, shifts, p, w, weights, bias, b0, add, residual, a0, relu,
+                   stream and not rest, y, y0, write)
+    if 0 < end - whole <= lanes(w):
         _tiles(narrow, source, read, taps, new and whole == k, whole, end, end - whole, shifts, p, w, weights, bias, b0, add, residual, a0, relu, False, y, y0, write)
     return block
 
