@@ -7,7 +7,8 @@ the 8 taps and channels, and that pixel's row of dY. Forward had a list of pixel
 through pixels.
 
 Moving through pixels means jumping from one to the next, over all channels but the 8. So a block of X is first copied, with zeros around it, in slices of 32
-channels: a slice of a pixel is two cache lines, those of neighbouring pixels follow each other, and all taps find what they need in it. Rows of dY are packed likewise.
+channels: a slice of a pixel is two cache lines, those of neighbouring pixels follow each other, and all taps find what they need in it. Rows of dY are packed likewise,
+unless filters have few weights (a network's first layer): then a packed row would be read only a few times, and is read where it lies.
 
 **Threads** share out filters and channels, each of which one thread sums over all images; where these are few, images are shared out too, and the partial sums added
 in order. All this is decided by shape alone. A share's sums, say 64 channels x 9 taps x 256 filters, stay in the second-level cache. The more filters a share has, the
@@ -27,8 +28,8 @@ from ..layout import nhwc
 from ..matmul.block import pack_rows, panel_width, whole_vectors
 from ..runtime import jit
 from ..simd.places import add_outer_at, add_stored_at, places_of, rows_of, store_tile_at
-from ..simd.tile import ROWS, VECTORS, load_square, store_tile, transpose, zero_tile
-from ..simd.vector import add, lanes, load, prefetch, store, store_part
+from ..simd.tile import VECTORS, load_square, store_tile, transpose, zero_tile
+from ..simd.vector import REGISTERS, add, lanes, load, prefetch, store, store_part
 from . import pointwise_weights
 from .correlation import forward_axis, parts, plan
 from .implicit import LINE, clear, copy
@@ -42,6 +43,10 @@ COPY = 128 << 10  # of its copy of x: they stay in the second-level cache
 PARTIAL = 6 << 20  # elements of all partial sums together, at most
 PIXELS = 256  # of a block, at most
 SLICE = 32  # channels
+ROWS = 9 if REGISTERS == 32 else 6  # of a tile: 3x3 filters of three channels are three tiles (with 8 rows four, a sixth of it for nothing)
+ASK = 8  # pixels of dy that a tile asks for at once, at most: a core waits when it asks for more lines than it can keep track of
+FEW, NARROW = 64, 128  # weights of a filter, and filters, for which rows of dy are read where they lie, and
+PIECE = 3584  # elements of dy that then all tiles read before the next: with as many that are asked for, they stay in the first-level cache
 
 
 class Share(NamedTuple):
@@ -54,7 +59,8 @@ class Share(NamedTuple):
     slice: int  # channels of a slice of the copy
     area: int  # pixels of a slice
     copied: int  # elements of a task's copy of x
-    packed: int  # and of its rows of dy
+    packed: int  # and of its rows of dy, or none if they are read where they lie,
+    piece: int  # so many pixels at a time (otherwise 0)
     sums: int
 
 
@@ -74,7 +80,9 @@ def weight_plan(n, geometry):
     tasks = n.G * parts(p.filters, filters) * parts(p.depth, channels)
     splits = max(1, min(parts(TASKS, tasks), p.blocks, PARTIAL // max(1, n.K * p.depth * len(taps))))
     copied = parts(channels, width) * area * width
-    share = Share(filters, channels, splits, tasks * splits, width, area, copied, images * rows * n.Q * filters, len(taps) * channels * filters)
+    in_place = len(taps) * channels <= FEW and p.filters % 32 == 0 and 0 < n.K <= NARROW and n.Q >= PIECE // n.K
+    share = Share(filters, channels, splits, tasks * splits, width, area, copied, 0 if in_place else images * rows * n.Q * filters, PIECE // n.K if in_place else 0,
+                  len(taps) * channels * filters)
     return p, share, np.array(taps, np.int64)
 
 
@@ -141,11 +149,20 @@ def _weight_share(task, x, dy, sums, p, share, taps, mine):
         copy_slices(x, image, images, row, rows, g * p.depth + c, channels, p, share, copied)
         pixels = images * rows * p.columns
         y0 = (image * p.rows + row) * p.columns * p.pixel + g * p.filters + k
-        pack_rows(pixels, filters, dy, y0, p.pixel, packed, 0)
         read = np.empty(images * rows, np.int64)
         list_rows(images, rows, p, share.slice, read)
-        soon = y0 + pixels * p.pixel if block + 1 < end else y0  # most often the next block's
-        _add_block(copied, read, p.columns, p.stride_across * share.slice, packed, looks, sums, filters, dy, soon, p.pixel)
+        step = p.stride_across * share.slice
+        if share.piece == 0:
+            pack_rows(pixels, filters, dy, y0, p.pixel, packed, 0)
+            soon = y0 + pixels * p.pixel if block + 1 < end else y0  # most often the next block's
+            _add_block(copied, read, p.columns, step, packed, 0, pixels, 0, looks, sums, filters, dy, soon, p.pixel)
+        else:
+            piece = np.empty(1, np.int64)
+            for r in range(len(read)):
+                for q in range(0, p.columns, share.piece):
+                    piece[0], columns = read[r] + q * step, min(share.piece, p.columns - q)
+                    y1 = y0 + (r * p.columns + q) * p.pixel
+                    _add_block(copied, piece, columns, step, dy, y1, 1, p.pixel, looks, sums, filters, dy, y1 + columns * p.pixel, p.pixel)
 
 
 @jit
@@ -204,19 +221,22 @@ def _copy_row(x, x0, channels, first, end, length, at, p, share, mine):
 
 
 @jit
-def _add_block(x, read, columns, step, packed, looks, sums, filters, dy, soon, pixel):
-    """sums[i, k] += the products of all pixels: panel by panel of filters, tile by tile of weights. soon: where the next block's rows of dy are, `pixel` apart."""
-    pixels = len(read) * columns
+def _add_block(x, read, columns, step, packed, p0, apart, row, looks, sums, filters, dy, soon, pixel):
+    """sums[i, k] += the products of all pixels: panel by panel of filters, tile by tile of weights.
+
+    Filter k of the block's rows of dy is at packed[p0 + apart * k], from row to row it is `row` elements further, or (row = 0) as many as a panel has.
+    soon: where the next block's rows of dy are, `pixel` apart.
+    """
     for k in range(0, filters, panel_width(x)):
         width = whole_vectors(min(panel_width(x), filters - k), x)
         if width > lanes(x):
-            _add_panel(zero_tile(x, ROWS, VECTORS), x, read, columns, step, packed, pixels * k, width, looks, sums, len(looks) * k, dy, soon + k, pixel)
+            _add_panel(zero_tile(x, ROWS, VECTORS), x, read, columns, step, packed, p0 + apart * k, row or width, width, looks, sums, len(looks) * k, dy, soon + k, pixel)
         else:
-            _add_panel(zero_tile(x, ROWS, 1), x, read, columns, step, packed, pixels * k, width, looks, sums, len(looks) * k, dy, soon + k, pixel)
+            _add_panel(zero_tile(x, ROWS, 1), x, read, columns, step, packed, p0 + apart * k, row or width, width, looks, sums, len(looks) * k, dy, soon + k, pixel)
 
 
 @jit
-def _add_panel(nothing, x, read, columns, step, packed, p0, width, looks, sums, s0, dy, soon, pixel):
+def _add_panel(nothing, x, read, columns, step, packed, p0, row, width, looks, sums, s0, dy, soon, pixel):
     """The products of a panel: `columns` pixels from each of `read` on, `step` elements apart. (With a list of all pixels a Zen 4 core does 93 GFLOP/s instead of 107:
     LLVM then fetches two steps at once, for which there are not registers enough.)
 
@@ -224,19 +244,22 @@ def _add_panel(nothing, x, read, columns, step, packed, p0, width, looks, sums, 
     """
     last = len(looks) - 1
     tiles = (len(looks) + ROWS - 1) // ROWS
-    lines = (columns + tiles - 1) // tiles  # pixels of a row, for each tile
+    lines = min(ASK, (columns + tiles - 1) // tiles)  # pixels that a tile asks for, before it computes as many as all tiles together ask for
     for i in range(0, len(looks), ROWS):
         places = places_of(nothing, looks, i, last)
-        tile, row = nothing, p0
+        tile, at, ask = nothing, p0, i // ROWS * lines
         for r in range(len(read)):
-            for ahead in range(r * columns + i // ROWS * lines, r * columns + min(columns, (i // ROWS + 1) * lines)):
-                for line in range(0, width, LINE):
-                    prefetch(dy, soon + ahead * pixel + line)
-            first = read[r]
-            for _ in range(columns):
-                tile = add_outer_at(tile, x, places, first, packed, row)
-                first += step
-                row += width
+            first, begin = read[r], 0
+            while begin < columns:
+                end = min(columns, begin + lines * tiles)
+                for ahead in range(r * columns + begin + ask, r * columns + min(end, begin + ask + lines)):
+                    for line in range(0, width, LINE):
+                        prefetch(dy, soon + ahead * pixel + line)
+                for _ in range(begin, end):
+                    tile = add_outer_at(tile, x, places, first, packed, at)
+                    first += step
+                    at += row
+                begin = end
         rows = rows_of(nothing, i, last, width)
         store_tile_at(add_stored_at(tile, sums, rows, s0, width), sums, rows, s0, width)
 
