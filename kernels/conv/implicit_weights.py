@@ -2,11 +2,11 @@
 
     dW[tap, c, k] = sum over pixels of  X[where the pixel's window has that tap, c] * dY[pixel, k]
 
-**Idea.** A tile is 8 weights (a tap and a channel each) of 32 filters, and the sum runs over pixels. Each step takes from one pixel's window the elements under
-the 8 taps and channels, and that pixel's row of dY. Forward had a list of pixels and moved through taps; here is a list of taps and channels, and the loop moves
+**Idea.** A tile is 9 weights (a tap and a channel each) of 32 filters, and the sum runs over pixels. Each step takes from one pixel's window the elements under
+the 9 taps and channels, and that pixel's row of dY. Forward had a list of pixels and moved through taps; here is a list of taps and channels, and the loop moves
 through pixels.
 
-Moving through pixels means jumping from one to the next, over all channels but the 8. So a block of X is first copied, with zeros around it, in slices of 32
+Moving through pixels means jumping from one to the next, over all channels but the 9. So a block of X is first copied, with zeros around it, in slices of 32
 channels: a slice of a pixel is two cache lines, those of neighbouring pixels follow each other, and all taps find what they need in it. Rows of dY are packed likewise,
 unless filters have few weights (a network's first layer): then a packed row would be read only a few times, and is read where it lies.
 
@@ -14,8 +14,10 @@ unless filters have few weights (a network's first layer): then a packed row wou
 in order. All this is decided by shape alone. A share's sums, say 64 channels x 9 taps x 256 filters, stay in the second-level cache. The more filters a share has, the
 fewer copy the same x; the more channels, the fewer pack the same dy, of which there is less where windows are some pixels apart.
 
-**Napkin.** 2*N*K*P*Q*(C/G)*R*S FLOPs, a step does 512 of them on 40 numbers loaded: arithmetic is the bound. A block of pixels (100 to 256) is summed in
-registers and then added to what the thread has so far: 256 numbers read and written for 256 * 100 products or more.
+**Napkin.** 2*N*K*P*Q*(C/G)*R*S FLOPs, a step does 576 of them on 41 numbers loaded: arithmetic is the bound. A block of pixels (100 to 256) is summed in
+registers and then added to what the thread has so far: 288 numbers read and written for 288 * 100 products or more.
+Memory is not, as long as it is asked for a few lines at a time: 3 channels 224x224, 64 filters 3x3, batch 16, has 205 MB of dY, 7 ms at 30 GB/s beside 12 of
+arithmetic (two Zen 4 cores). With a hundred lines asked for at once it took 1.4 times as long, with dY packed and tiles of 8 weights 1.55 times.
 """
 from functools import lru_cache
 from typing import NamedTuple
