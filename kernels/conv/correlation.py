@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..simd.tile import ROWS
+
 
 class Axis(NamedTuple):
     """One axis of a correlation."""
@@ -89,7 +91,7 @@ class Plan(NamedTuple):
     copied_H: int  # of one image's part of such a copy, with all rows of a block
     copied_W: int
     pitch: int  # elements from pixel to pixel of the copy
-    abreast: bool  # whether a tile is one place of eight images, which all have the same taps outside: those are left out, and the source is read where it lies
+    abreast: bool  # whether a tile is one place of 8 images, or as many as it has rows: all have the same taps outside, which are left out. Copies nothing
 
     @property
     def tasks(self):
@@ -127,7 +129,7 @@ def plan(images, groups, source, target, down, across):
     depth, filters = source[3] // groups, target[3] // groups
     abreast = share_inside(images, groups, source, down, across) < 1
     in_place = abreast or (down.within(source[0]) and across.within(source[1]))
-    together = UNIT if abreast else 1  # images that go through a block side by side, as if they were one with so many times wider rows
+    together = ROWS if abreast else 1  # images that go through a block side by side, as if they were one with so many times wider rows
     sets, columns = parts(images, together), across.count * together
     width = source[1] if in_place else across.extent
     rows_read = max(1, down.stride * width * depth * together)
@@ -163,15 +165,15 @@ def plan(images, groups, source, target, down, across):
 
 @lru_cache(maxsize=1024)
 def share_inside(images, groups, source, down, across):
-    """The share of all products that is left if tiles are one place of eight images and taps outside the source are left out: 1 if it does not pay to do so.
+    """The share of all products that is left if tiles are one place of 8 images and taps outside the source are left out: 1 if it does not pay to do so.
 
     5x5 filters on 7x7 images multiply zeros a third of the time. Images too few to fill tiles count as more.
     """
     H, W, pixel, C = source
     filters_in_a_piece = all(len(axis.offsets) == axis.reach for axis in (down, across)) and groups == 1 and pixel == C
-    if not (images and filters_in_a_piece) or H * W * C % CROWDED == 0 or UNIT * W * C * down.reach > COPY:
+    if not (images and filters_in_a_piece) or H * W * C % CROWDED == 0 or ROWS * W * C * down.reach > COPY:
         return 1
-    share = down.inside(H) * across.inside(W) * parts(images, UNIT) * UNIT / images
+    share = down.inside(H) * across.inside(W) * parts(images, ROWS) * ROWS / images
     return share if share <= WORTH else 1
 
 
