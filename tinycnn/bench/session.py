@@ -136,8 +136,8 @@ def run(todo, out, seconds, environment, tell=print, clock=time.monotonic):
         return record
 
     for beside, some in groupby(enumerate(todo), lambda numbered: numbered[1].beside):
-        with ThreadPoolExecutor(max(2, os.cpu_count() // 2) if beside else 1) as pool:
-            for record in pool.map(one, *zip(*some)):
+        with ThreadPoolExecutor(max(2, os.cpu_count() // 2)) as pool:
+            for record in (pool.map if beside else map)(one, *zip(*some)):  # one by one, each when what the one before did has been written down
                 records.append(record)
                 write(out, records, seconds)
     return records
