@@ -18,7 +18,7 @@ from importlib import import_module
 OPERATIONS = {
     "elementwise": ("elementwise.reference", "elementwise.cpu", "elementwise.cuda"),
     "reduce": ("reduce.reference", "reduce.cpu", "reduce.cuda"),
-    "index": ("index.reference", "index.reference", "index.cuda"),
+    "index": ("index.reference", "index.cpu", "index.cuda"),
     "matmul": ("matmul.reference", "matmul.cpu", "matmul.cuda"),
     "conv": ("conv.reference", "conv.cpu", "conv.cuda"),
     "unfold": ("unfold.reference", "unfold.cpu", "unfold.cuda"),

@@ -25,6 +25,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from .cache import cache_root
+from .graph.record import noted
 from .simd.vector import WIDTH
 
 USES = {  # the other folders that an operation's kernels import from, directly or through those
@@ -63,6 +64,13 @@ def keep_freed_memory():
     mallopt(M_MMAP_MAX, 0)  # large blocks from the heap as well
     mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # and the heap's end stays
     mallopt(M_TOP_PAD, 64 << 20)  # grow it in large steps
+
+
+def give_back_freed_memory():
+    """Have malloc give back what it keeps. The next to want memory finds it cleared, slowly."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def load_threading_layer():
@@ -141,4 +149,20 @@ def get_num_threads():
 
 def contiguous(array):
     """`array` itself if it is C-contiguous, else a C-contiguous copy: generic strides cost Numba 4-5x."""
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    return array if array.flags.c_contiguous else _as_contiguous(array)
+
+
+# What kernels have NumPy do, here and there
+zeros, _as_contiguous = noted(np.zeros), noted(np.ascontiguousarray)
+
+
+@noted
+def add_to(y, more):
+    """y += more"""
+    y += more
+
+
+@noted
+def summed(parts, period, dtype):
+    """(period,) from (rows, columns): the sum of the rows, and of its elements that are `period` apart."""
+    return parts.sum(0).reshape(-1, period).sum(0).astype(dtype)

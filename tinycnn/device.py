@@ -16,10 +16,10 @@ from . import kernels
 class Device:
     """name, the array module `xp`, the kernel table `kernels` (see tinycnn.kernels), `to_numpy`, which gives an array of this device as a NumPy array, and whether the
     device `queues` its kernels: then looking at a number means to wait for all of them. `captured` makes of a function that computes arrays of one shape one that gives
-    the same by fewer launches, where the device has launches; and `graph(function, *arrays)` makes one launch of all that a function launches (kernels/cuda/graph.py),
-    or gives None where that is not wanted."""
+    the same by fewer launches, where the device has launches. `graph(function, *arrays)` calls a function, and gives what calls the same kernels again for other arrays
+    (or None), and the results (kernels/graph/cpu.py, kernels/cuda/graph.py)."""
 
-    def __init__(self, name, xp, table, to_numpy, queues=False, captured=lambda function: function, graph=lambda function, *arrays: None):
+    def __init__(self, name, xp, table, to_numpy, graph, queues=False, captured=lambda function: function):
         self.name = name
         self.xp = xp
         self.kernels = kernels.backend(table)
@@ -41,7 +41,14 @@ class Device:
         return hash(self.name)
 
 
-cpu = Device("cpu", np, os.environ.get("TINYCNN_KERNELS") or "cpu", lambda array: array)
+def _cpu_graph(function, *arrays):
+    if os.environ.get("TINYCNN_GRAPH") == "0" or cpu.kernels.name != "cpu":  # the reference's work is NumPy's, and cannot be repeated
+        return None, function(*arrays)
+    from .kernels.graph.cpu import graph  # brings Numba
+    return graph(function, *arrays)
+
+
+cpu = Device("cpu", np, os.environ.get("TINYCNN_KERNELS") or "cpu", lambda array: array, _cpu_graph)
 
 
 @lru_cache
@@ -50,7 +57,7 @@ def cuda():
     from .kernels.cuda import array_module
     from .kernels.cuda.graph import Captured, graph
     xp = array_module()
-    return Device("cuda", xp, "cuda", xp.asnumpy, queues=True, captured=Captured, graph=graph)
+    return Device("cuda", xp, "cuda", xp.asnumpy, graph, queues=True, captured=Captured)
 
 
 DEVICES = {"cpu": lambda: cpu, "cuda": cuda}  # made when first asked for

@@ -14,7 +14,7 @@ from numba import prange
 from ..layout import are_some_channels, span
 from ..memory import empty, flat, in_order_of, lanes_of, past_cache
 from ..norm.pixels import ROWS, TILES, flush, period
-from ..runtime import jit
+from ..runtime import jit, summed
 from ..simd.choose import put, take, where_positive
 from ..simd.vector import add, lanes, load, store
 
@@ -32,7 +32,7 @@ def relu_backward_sums(dy, y):
     size = ROWS * max(1, -(-y.size // (ROWS * row * TILES)))  # rows of a tile
     sums = np.empty((-(-y.size // (size * row)), -(-row // L) * L))
     _relu_backward_sums(dy, flat(y), row, pitch, size, past_cache(flat(dx), row), flat(dx), sums)
-    return dx, sums.sum(0)[:row].reshape(-1, C).sum(0).astype(dx.dtype)
+    return dx, summed(sums[:, :row], C, dx.dtype)
 
 
 @jit(parallel=True)

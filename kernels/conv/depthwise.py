@@ -19,7 +19,7 @@ from numba import prange
 
 from ..layout import nhwc
 from ..memory import empty_channels_last
-from ..runtime import contiguous, jit
+from ..runtime import contiguous, jit, summed
 from ..simd.choose import put, take
 from ..simd.vector import add, fma, lanes, maximum, zero
 from .epilogue import NOTHING, Epilogue, finish
@@ -78,7 +78,8 @@ def weight_grad(dy, x, w_shape, geometry):
     n = sizes(x.shape, w_shape, geometry)
     partial = np.empty((n.N, n.R, n.S, n.C), x.dtype)
     _weight_grad(nhwc(dy).reshape(-1), nhwc(x).reshape(-1), n, *geometry[:3], partial.reshape(-1))
-    return contiguous(partial.sum(0).transpose(2, 0, 1)).reshape(w_shape)
+    dw = summed(partial.reshape(n.N, -1), n.R * n.S * n.C, x.dtype).reshape(n.R, n.S, n.C)
+    return contiguous(dw.transpose(2, 0, 1)).reshape(w_shape)
 
 
 @jit

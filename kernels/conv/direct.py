@@ -18,7 +18,7 @@ Zen 4: 3 to 6 GFLOP/s on rows of 28 to 56 elements, a twentieth of what it can d
 import numpy as np
 from numba import prange
 
-from ..runtime import contiguous, jit
+from ..runtime import contiguous, jit, zeros
 from ..simd.vector import fma, lanes, load, load_part, splat, store, store_part, total, zero
 from ..unfold.tile import span
 from .epilogue import NOTHING, Epilogue, finish
@@ -55,7 +55,7 @@ def forward(x, w, w_shape, bias, geometry, epilogue=NOTHING):
 
 def input_grad(dy, w, x_shape, geometry, add=None):
     """dx (N, C, H, W) from dy (N, K, P, Q) and w, plus `add`."""
-    dx = np.zeros(x_shape, dy.dtype)
+    dx = zeros(x_shape, dy.dtype)
     _input_grad(contiguous(dy).reshape(-1), contiguous(w), dx.reshape(-1), sizes(x_shape, w.shape, geometry), *geometry[:3])
     return finish(dx, Epilogue(add=add))
 

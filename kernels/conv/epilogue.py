@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..runtime import add_to
+
 
 class Epilogue(NamedTuple):
     relu: bool = False
@@ -32,7 +34,7 @@ NOTHING = Epilogue()
 def finish(y, epilogue):
     """The epilogue, on a y (N, K, P, Q) that has been computed in memory of its own."""
     if epilogue.add is not None:
-        y += epilogue.add
+        add_to(y, epilogue.add)
     if epilogue.relu:
         np.maximum(y, 0, out=y)
     if epilogue.pool:

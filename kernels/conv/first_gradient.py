@@ -21,6 +21,7 @@ tinycnn bench conv resnet50 --layer conv1 --pass input_grad
 import numpy as np
 from numba import get_thread_id, prange
 
+from ..graph.record import noted
 from ..layout import nhwc
 from ..matmul.block import panel_width
 from ..memory import empty_channels_last, lanes_of
@@ -77,6 +78,7 @@ def input_grad(dy, w, x_shape, geometry, more=None):
     return dx
 
 
+@noted
 def packed(w, columns):
     """W (K, C, R, S) as a matrix (K, (r, s, c)), with zeros up to so many columns, in panels."""
     K, width = len(w), VECTORS * lanes_of(w.dtype)

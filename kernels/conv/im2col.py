@@ -23,7 +23,7 @@ from numba import get_thread_id, prange
 
 from ..matmul.block import gemm_block, pack_columns, pack_rows
 from ..matmul.cpu import Memory
-from ..runtime import contiguous, jit
+from ..runtime import contiguous, jit, summed
 from ..unfold.tile import fold_tile, unfold_tile
 from .epilogue import NOTHING, Epilogue, finish
 from .sizes import sizes
@@ -78,7 +78,7 @@ def weight_grad(dy, x, w_shape, geometry):
     tile = tiles("weight_grad", n, geometry)
     partial = np.empty((tile.splits, *w_shape), dy.dtype)
     compute("weight_grad", contiguous(x), partial, contiguous(dy), np.empty(0, dy.dtype), n, geometry, tile)
-    return partial[0] if tile.splits == 1 else partial.sum(0)
+    return partial[0] if tile.splits == 1 else summed(partial.reshape(tile.splits, -1), partial[0].size, dy.dtype).reshape(w_shape)
 
 
 def compute(form, x, w, y, bias, n, geometry, tile):

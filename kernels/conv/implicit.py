@@ -28,6 +28,7 @@ import numpy as np
 from numba import get_thread_id, prange
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
+from ..graph.record import noted
 from ..matmul.block import pack_b, panel_width, whole_vectors
 from ..memory import empty_channels_last, flat, past_cache
 from ..runtime import contiguous, jit
@@ -250,6 +251,7 @@ def correlation(packed, out, start, planned, bias=None, relu=False, in_place=Fal
     return run
 
 
+@noted
 def padded_bias(bias, groups):
     """The bias with each group's share filled up to whole panels."""
     filters = len(bias) // groups

@@ -58,12 +58,17 @@ class Captured:
 
 
 def graph(function, *arrays):
-    """A Graph of what function(*arrays) launches; None where graphs are not wanted."""
-    return Graph(function, *arrays) if is_wanted() else None
+    """(a Graph of what function(*arrays) launches, or None where graphs are not wanted; what that gives)."""
+    if not is_wanted():
+        return None, function(*arrays)
+    captured = Graph(function, *arrays)
+    return captured, captured(*arrays)
 
 
 class Graph:
     """What function(x, ...) launches, to be launched at once for other arrays like these."""
+
+    certain = True  # capturing fails if anything is done that cannot be repeated
 
     def __init__(self, function, *arrays):
         cuda = array_module().cuda
@@ -83,6 +88,9 @@ class Graph:
             self.graph = stream.end_capture()
         self.at = None  # what is in self.later
         self.done = cuda.Event(disable_timing=True)  # the last call is: its images and results may be overwritten
+
+    def holds(self):
+        return True
 
     def __call__(self, *arrays, later=0):
         """The results for these arrays. later: how many calls of dropout there have been since the launches were captured."""
@@ -121,8 +129,8 @@ def copied(x):
 
 
 def is_wanted():
-    """Whether graphs are captured: TINYCNN_CUDA_GRAPH=1 or 0; by default on a GPU, and not on the simulator, which has nothing to gain."""
-    choice = os.environ.get("TINYCNN_CUDA_GRAPH") or ("0" if is_simulated() else "1")
+    """Whether graphs are captured: TINYCNN_GRAPH=1 or 0; by default on a GPU, and not on the simulator, which has nothing to gain."""
+    choice = os.environ.get("TINYCNN_GRAPH") or ("0" if is_simulated() else "1")
     if choice not in ("0", "1"):
-        raise ValueError(f"TINYCNN_CUDA_GRAPH is {choice!r}; it can be 0 or 1")
+        raise ValueError(f"TINYCNN_GRAPH is {choice!r}; it can be 0 or 1")
     return choice == "1"

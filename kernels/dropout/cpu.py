@@ -12,6 +12,7 @@ Measured (float32, channels-last, two cores of an Intel Xeon (Sapphire Rapids, A
 import numpy as np
 from numba import prange
 
+from ..graph.record import calls_later
 from ..memory import empty, flat, lies_channels_last, ordered
 from ..runtime import jit
 from .reference import KEY_STEPS, MULTIPLIERS, ROUNDS, scale, threshold, words_of
@@ -32,8 +33,8 @@ def forward(x, p, seed, call):
     """x / (1 - p) where kept, else 0. Linear in x, so the backward pass is forward(dy, p, seed, call)."""
     x = ordered(x)
     y = empty(x.shape, x.dtype, x)
-    counter_and_key = np.array([*words_of(call), *words_of(seed)], np.uint64)
-    choice = np.uint64(threshold(p)), scale(p, x.dtype), x.dtype.type(0), counter_and_key
+    call_and_key = np.array([call, *words_of(seed)], np.uint64)
+    choice = np.uint64(threshold(p)), scale(p, x.dtype), x.dtype.type(0), call_and_key, calls_later()
     if lies_channels_last(x):
         N, C, H, W = x.shape
         _forward_channels_last(flat(x).reshape(N, H * W, C), *choice, flat(y).reshape(N, H * W, C))
@@ -43,16 +44,16 @@ def forward(x, p, seed, call):
 
 
 @jit(parallel=True)
-def _forward(x, threshold, scale, zero, counter_and_key, y):
+def _forward(x, threshold, scale, zero, call_and_key, later, y):
     for tile in prange((x.size + TILE - 1) // TILE):
         words = np.empty(TILE, np.uint32)
-        _fill(words, np.uint64(tile * (TILE // 4)), counter_and_key)
+        _fill(words, np.uint64(tile * (TILE // 4)), call_and_key, later)
         t = slice(tile * TILE, (tile + 1) * TILE)
         _drop(x[t], words, threshold, scale, zero, y[t])
 
 
 @jit(parallel=True)
-def _forward_channels_last(x, threshold, scale, zero, counter_and_key, y):
+def _forward_channels_last(x, threshold, scale, zero, call_and_key, later, y):
     N, pixels, C = x.shape
     tiles = (pixels + PIXELS - 1) // PIXELS
     for tile in prange(N * tiles):
@@ -61,7 +62,7 @@ def _forward_channels_last(x, threshold, scale, zero, counter_and_key, y):
         words = np.empty((C, PIXELS + 4), np.uint32)  # the first word wanted may be any of the four of its counter
         for c in range(C):
             start = (n * C + c) * pixels + first
-            _fill(words[c], np.uint64(start // 4), counter_and_key)
+            _fill(words[c], np.uint64(start // 4), call_and_key, later)
         for i in range(count):
             for c in range(C):
                 word = words[c, i + ((n * C + c) * pixels + first) % 4]
@@ -69,9 +70,10 @@ def _forward_channels_last(x, threshold, scale, zero, counter_and_key, y):
 
 
 @jit
-def _fill(words, first, counter_and_key):
-    """The words of the counters first, first + 1, ... : Philox4x32-10, see the reference."""
-    c2_start, c3_start, k0_start, k1_start = counter_and_key
+def _fill(words, first, call_and_key, later):
+    """The words of the counters first, first + 1, ... : Philox4x32-10, see the reference. later[0] is added to the number of the call (kernels/graph)."""
+    call, k0_start, k1_start = call_and_key
+    c2_start, c3_start = (call + later[0]) & LOW, (call + later[0]) >> HIGH
     for i in range(words.size // 4):
         quad = first + np.uint64(i)
         c0, c1, c2, c3, k0, k1 = quad & LOW, quad >> HIGH, c2_start, c3_start, k0_start, k1_start

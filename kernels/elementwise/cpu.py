@@ -5,47 +5,50 @@ operation pays for this with one look at its operand's size.
 """
 import numpy as np
 
+from ..graph import record
 from . import reference
-from .reference import *  # noqa: F403 - all that is not defined anew below
+
+_numpy = record.all_noted(reference)
+globals().update(_numpy)  # all that is not defined anew below
 
 LARGE = 1 << 16  # elements from which two threads pay
 
 
 def add(a, b):
     """a + b"""
-    return _parallel().combine("add", a, b) if _alike(a, b) else np.add(a, b)
+    return _parallel().combine("add", a, b) if _alike(a, b) else _numpy["add"](a, b)
 
 
 def sub(a, b):
     """a - b"""
-    return _parallel().combine("sub", a, b) if _alike(a, b) else np.subtract(a, b)
+    return _parallel().combine("sub", a, b) if _alike(a, b) else _numpy["sub"](a, b)
 
 
 def mul(a, b):
     """a * b"""
-    return _parallel().combine("mul", a, b) if _alike(a, b) else np.multiply(a, b)
+    return _parallel().combine("mul", a, b) if _alike(a, b) else _numpy["mul"](a, b)
 
 
 def add_(a, b):
     """a += b in a's own memory."""
     if not (_alike(a, b) and _parallel().combine_("add", a, b)):
-        np.add(a, b, out=a)
+        _numpy["add_"](a, b)
 
 
 def copy_(a, b):
     """a[...] = b, broadcast."""
     if not (_alike(a, b) and _parallel().combine_("copy", a, b)):
-        reference.copy_(a, b)
+        _numpy["copy_"](a, b)
 
 
 def copy(a, channels_last=False):
     """a in fresh memory, in logical order or, for (N, C, H, W), with channels innermost."""
-    return _parallel().copy(a, channels_last) if _alike(a, a) and a.ndim == 4 else reference.copy(a, channels_last)
+    return _parallel().copy(a, channels_last) if _alike(a, a) and a.ndim == 4 else _numpy["copy"](a, channels_last)
 
 
 def concatenate(arrays, axis):
     """One after another along `axis`."""
-    return _parallel().concatenate(arrays, axis) if sum(a.size for a in arrays) >= LARGE else np.concatenate(arrays, axis)
+    return _parallel().concatenate(arrays, axis) if sum(a.size for a in arrays) >= LARGE else _numpy["concatenate"](arrays, axis)
 
 
 def _alike(a, b):

@@ -94,6 +94,11 @@ def copy(a, channels_last=False):
     return y
 
 
+def reshape(a, shape):
+    """The numbers of a in their logical order under another shape: a view if a's strides allow one, else a copy."""
+    return a.reshape(shape)
+
+
 def concatenate(arrays, axis):
     """One after another along `axis`. Channels-last images stay so if all of them are."""
     first = arrays[0]

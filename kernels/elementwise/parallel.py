@@ -16,7 +16,7 @@ from numba import prange
 
 from ..layout import are_some_channels, from_nhwc, is_channels_last, nchw, nhwc
 from ..memory import empty, empty_channels_last, flat, in_order_of, lanes_of, lies_channels_last, ordered, past_cache
-from ..runtime import jit
+from ..runtime import contiguous, jit
 from ..simd.choose import put, take
 from ..simd.vector import add, lanes, mul, sub
 
@@ -62,7 +62,7 @@ def concatenate(arrays, axis):
         pieces, out, rows, each = [nhwc(a) for a in arrays], y.transpose(0, 2, 3, 1), y.size // shape[1], 1
     else:
         out = y = np.empty(shape, first.dtype)
-        pieces, rows, each = [np.ascontiguousarray(a) for a in arrays], prod(shape[:axis]), prod(shape[axis + 1:])
+        pieces, rows, each = [contiguous(a) for a in arrays], prod(shape[:axis]), prod(shape[axis + 1:])
     start, row = 0, shape[axis] * each
     for piece, a in zip(pieces, arrays):
         part = a.shape[axis] * each

@@ -59,3 +59,8 @@ def copy(a, channels_last=False):
 def concatenate(arrays, axis):
     """One after another along `axis`."""
     return np.concatenate(arrays, axis)
+
+
+def reshape(a, shape):
+    """The numbers of a in their logical order under another shape: a view if a's strides allow one, else a copy."""
+    return a.reshape(shape)

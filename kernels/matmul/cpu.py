@@ -30,7 +30,8 @@ from functools import lru_cache
 import numpy as np
 from numba import prange
 
-from ..runtime import contiguous, get_num_threads, jit
+from ..graph.record import noted
+from ..runtime import add_to, contiguous, get_num_threads, jit
 from ..simd.vector import fma, lanes, load, load_part, total, zero
 from .block import K_BLOCK, LINE, gemm_block, pack_b, packed_size
 
@@ -46,12 +47,12 @@ FIRST = np.zeros(1, np.int64)  # where the only matrix begins
 def matmul(a, b):
     """(..., M, N) from a (..., M, K) and b (..., K, N). K = 0 gives zeros: an empty sum."""
     if b.ndim == 2 and a.size * b.shape[-1] < SMALL and b.size < WEIGHTS:
-        return a @ b  # the common case first: what is asked before takes a part of the time
+        return _numpy(a, b)  # the common case first: what is asked before takes a part of the time
     (M, K), N = a.shape[-2:], b.shape[-1]
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if a.ndim > 2 or b.ndim > 2 else ()
     few_rows = M <= FEW_ROWS and not batch and a.strides[1] == b.strides[0] == a.itemsize
     if (M * N * K * math.prod(batch) < SMALL and not few_rows) or a.dtype.char not in "fd" or K != b.shape[-2]:
-        return a @ b  # which also says what is wrong with the shapes
+        return _numpy(a, b)  # which also says what is wrong with the shapes
     if b.ndim == 2 and a.ndim > 2:  # one B for the whole batch: it makes one tall A
         return matmul(a.reshape(-1, K), b).reshape(batch + (M, N))
     a, a_flat, a_row, a_col = _flat(a)
@@ -69,8 +70,13 @@ def linear(x, w, bias):
     """(..., O) from x (..., I), w (O, I) and bias (O,) or None."""
     y = matmul(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), w.T)
     if bias is not None:
-        y += bias
+        add_to(y, bias)
     return y.reshape(x.shape[:-1] + w.shape[:1])
+
+
+@noted
+def _numpy(a, b):
+    return a @ b
 
 
 def _flat(matrices):
@@ -91,7 +97,7 @@ class Memory:
     """To NumPy, `extent` elements from the array's first on, whatever its strides. Said to be writeable, or Numba would compile its kernels anew for constants."""
 
     def __init__(self, array, extent):
-        self.array = array  # keeps the memory alive
+        self.base = array  # keeps the memory alive
         self.__array_interface__ = {"version": 3, "typestr": array.dtype.str, "shape": (extent,), "data": (array.ctypes.data, False)}
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from numba import carray, prange, types
 from numba.extending import intrinsic
 
+from ..graph.record import constant
 from ..runtime import jit
 from . import reference
 
@@ -79,7 +80,7 @@ def _tasks(params, *others):
     begin = np.array(addresses, np.int64).reshape(len(sizes), 1 + len(others))[parameter]
     tasks[:, :-1] = np.where(begin, begin + like.itemsize * start[:, None], 0)
     tasks[:, -1] = np.minimum(TILE, sizes[parameter] - start)
-    return like, tasks, rest
+    return like, constant(tasks), rest
 
 
 def _address(array):

@@ -6,6 +6,7 @@ the kernel is two copies in a loop. No arithmetic: y is written once and x read 
 import numpy as np
 from numba import prange
 
+from ..graph import record
 from ..runtime import contiguous, jit
 from .reference import output_shape, overlap
 
@@ -22,7 +23,7 @@ def constant(x, pads, value):
     source = np.full(y.shape[:-1], -1, np.int64)  # for each row of y, the row of x in it
     source[inside[:-1]] = np.arange(x.size // x.shape[-1]).reshape(x.shape[:-1])[kept[:-1]]
     rows = y.reshape(-1, y.shape[-1])
-    _fill_rows(rows, contiguous(x).reshape(-1, x.shape[-1]), source.reshape(-1), inside[-1].start, inside[-1].stop, kept[-1].start, x.dtype.type(value))
+    _fill_rows(rows, contiguous(x).reshape(-1, x.shape[-1]), record.constant(source).reshape(-1), inside[-1].start, inside[-1].stop, kept[-1].start, x.dtype.type(value))
     return y
 
 

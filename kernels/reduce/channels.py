@@ -13,7 +13,7 @@ import numpy as np
 from numba import prange
 
 from ..memory import flat, lanes_of, lies_channels_last, ordered
-from ..runtime import jit
+from ..runtime import jit, summed, zeros
 from ..simd.choose import take
 from ..simd.vector import add, lanes, load, store, total, zero
 
@@ -29,12 +29,12 @@ def sums(x):
         shared = lcm(C, lanes_of(x.dtype))
         row = shared * -(-SHORTEST // shared)
         size = BLOCK * row * max(1, -(-x.size // (BLOCK * row * TILES)))
-        parts = np.zeros((-(-x.size // size), row))
+        parts = zeros((-(-x.size // size), row))
         _of_pixels(flat(x), size, parts)
-        return parts.sum(0).reshape(-1, C).sum(0).astype(x.dtype)
+        return summed(parts, C, x.dtype)
     parts = np.empty((N, C))
     _of_planes(flat(x), H * W, parts.reshape(-1))
-    return parts.sum(0).astype(x.dtype)
+    return summed(parts, C, x.dtype)
 
 
 @jit(parallel=True)

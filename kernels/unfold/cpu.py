@@ -6,7 +6,7 @@ R*S elements are written for each one read, at 0.1 to 0.3 ns each per core (kern
 import numpy as np
 from numba import prange
 
-from ..runtime import contiguous, jit
+from ..runtime import contiguous, jit, zeros
 from .tile import fold_tile, unfold_tile
 
 
@@ -23,7 +23,7 @@ def col2im(columns, x_shape, window):
     """x (N, C, H, W) from columns (N, C*R*S, P*Q): each element is the sum of its copies, zero where no window came."""
     N, C, H, W = x_shape
     P, Q = window.positions((H, W))
-    x = np.zeros(x_shape, columns.dtype)
+    x = zeros(x_shape, columns.dtype)
     _fold(contiguous(columns).reshape(-1), N * C, (H, W), (P, Q), window.size, window.stride, window.padding, window.dilation, x.reshape(-1))
     return x
 

@@ -89,8 +89,7 @@ def test_without_mpi_the_error_says_what_to_install(monkeypatch):
 def test_one_process_needs_no_agreement():
     """Kills: anything between a single process and its training."""
     alone, result = Alone(), object()
-    alone.before_backward(result, stop=True)
-    assert alone.after_backward() == (result, False) and alone.gather(1, 2) == (1, 2) and alone.from_first(lambda: 7) == 7
+    assert alone.after_backward(result) == (result, False) and alone.gather(1, 2) == (1, 2) and alone.from_first(lambda: 7) == 7
 
 
 class OneOfTwo:

@@ -31,7 +31,7 @@ def network(function=branches):
 
 def fused(net, monkeypatch, graph="1"):
     """The network with its launches in graphs, or not."""
-    monkeypatch.setenv("TINYCNN_CUDA_GRAPH", graph)
+    monkeypatch.setenv("TINYCNN_GRAPH", graph)
     tinycnn.cuda.synchronize()
     return tinycnn.fuse(net)
 
@@ -151,8 +151,8 @@ def test_whether_it_is_wanted(monkeypatch):
     fast = fused(network(), monkeypatch, "0")
     calls(fast, [x] * 3)
     assert not graphs(fast)
-    monkeypatch.setenv("TINYCNN_CUDA_GRAPH", "no")
-    with pytest.raises(ValueError, match="TINYCNN_CUDA_GRAPH is 'no'; it can be 0 or 1"):
+    monkeypatch.setenv("TINYCNN_GRAPH", "no")
+    with pytest.raises(ValueError, match="TINYCNN_GRAPH is 'no'; it can be 0 or 1"):
         tinycnn.fuse(network())(x)
 
 

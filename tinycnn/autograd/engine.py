@@ -244,7 +244,7 @@ def _call(node, gradients):
 def _accumulate(leaf, gradient, owned, create_graph):
     """leaf.grad += gradient, without ever sharing memory that somebody else may change."""
     if leaf.grad is None:
-        leaf.grad = gradient if owned or create_graph else Tensor(gradient.array.copy(), gradient.device)
+        leaf.grad = gradient if owned or create_graph else Tensor(gradient.device.kernels.elementwise.copy(gradient.array), gradient.device)
     elif create_graph or leaf.grad.requires_grad:
         leaf.grad = leaf.grad + gradient
     else:

@@ -47,12 +47,11 @@ class Alone:
         yield
 
     def before_backward(self, result, stop):
-        """The forward pass is over. result: an Average of this process's images (train/metrics.py); stop: whether it was asked to stop."""
-        self.result = result
+        """The forward pass is over. result: an Average of this process's images (train/metrics.py); stop: whether it was asked to stop. One process is not told."""
 
-    def after_backward(self):
+    def after_backward(self, result):
         """The backward pass is over. Gradients are those of the whole batch now. Returns its Average, and whether several processes agreed to stop after this step."""
-        return self.result, False
+        return result, False
 
     def gather(self, *arrays):
         """Each array with those of the other processes behind it, in the order of the ranks."""
@@ -96,7 +95,7 @@ class DataParallel:
         self.on_its_way = self.comm.Iallreduce(MPI.IN_PLACE, self.report)
         self.average.begin(self.weight)
 
-    def after_backward(self):
+    def after_backward(self, result):
         self.average.finish()
         self.on_its_way.Wait()
         (images, loss, correct, stop), rest = self.report[:4], self.report[4:]

@@ -30,7 +30,7 @@ def fuse(model, fallback=False):
 
     It computes on the device of the images, wherever the model was. On a GPU BatchNorm is folded; ReLU and additions are kernels of their own, concatenations are copied,
     and buffers are CuPy's. There the second call for a shape captures the kernels in a CUDA graph, with memory of its own, and later calls are one launch
-    (TINYCNN_CUDA_GRAPH=0: kernel by kernel, always).
+    (TINYCNN_GRAPH=0: kernel by kernel, always).
 
     Results do not require gradients. Models whose Python code looks at numbers, and operations that are not known, raise a ValueError when the first images come;
     with fallback=True they run as they are instead.

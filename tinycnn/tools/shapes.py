@@ -193,9 +193,15 @@ def concatenated(table, arrays, axis):
     return table.made(untouched(shape, arrays[0].dtype), field)
 
 
+def reshaped(table, x, shape):
+    """A view, of the same field."""
+    return x.reshape(shape)
+
+
 RULES = {
     "conv.forward": conv_forward, "conv.input_grad": conv_input_grad, "matmul.linear": linear,
     "pool.max_forward": max_pooled, "pool.avg_forward": avg_pooled, "pool.adaptive_avg_forward": adaptive, "pool.adaptive_max_forward": adaptive_max,
     "norm.batch_inference": same, "norm.follow_": in_place, "lrn.forward": lrn_forward, "activation.relu": same, "activation.relu_": in_place,
-    "elementwise.add": added, "elementwise.concatenate": concatenated, "elementwise.copy_": in_place, "softmax.softmax": same, "softmax.log_softmax": same,
+    "elementwise.add": added, "elementwise.concatenate": concatenated, "elementwise.copy_": in_place, "elementwise.reshape": reshaped,
+    "softmax.softmax": same, "softmax.log_softmax": same,
 }

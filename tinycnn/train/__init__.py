@@ -9,11 +9,12 @@
 recipes.py says how, build.py makes the objects, run.py gives them a folder, trainer.py is the loop.
 """
 from .build import configure, make_model, make_trainer
-from .captured import CapturedStep
+from .captured import CapturedGradients, compute_gradients
 from .checkpoint import CheckpointError
 from .diagnose import NotFiniteError
 from .interrupt import Interrupted
 from .run import begin, resume
 from .trainer import Trainer
 
-__all__ = ["CapturedStep", "CheckpointError", "Interrupted", "NotFiniteError", "Trainer", "begin", "configure", "make_model", "make_trainer", "resume"]
+__all__ = ["CapturedGradients", "CheckpointError", "Interrupted", "NotFiniteError", "Trainer", "begin", "compute_gradients", "configure", "make_model",
+           "make_trainer", "resume"]

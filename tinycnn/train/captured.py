@@ -1,95 +1,144 @@
-"""A step of training as one launch: what a network, its loss and SGD launch is captured as a CUDA graph (kernels/cuda/graph.py), and repeated for other images.
+"""A network's forward and backward pass as one call: which kernels they call is written down once, and called again for other images.
 
-    step = CapturedStep(model, loss_function, optimizer)
+    gradients = CapturedGradients(model, loss_function)
     for images, labels in batches:
-        loss = step(images, labels)
+        loss = gradients(images, labels)            # in place of zero_grad(), loss_function(model(images), labels) and backward()
+        optimizer.step()
 
-Kernel by kernel a step of ResNet-50 is 771 launches, each prepared in Python, which takes longer than the device computes: of batch 16 on an H200 54 ms, and 18.8 as a
-graph. A graph repeats the launches as they were, with the addresses and the numbers of then. So it may be used as long as nothing on the host has changed: the shape of
-the images, the arrays of weights, statistics and momentum, the optimiser's options, the numbers in the modules (training, a dropout's p). All that is compared in each
-call. A call that finds anything changed runs kernel by kernel; the next one, if all is as it was in this one, captures, and those after it repeat. A learning rate that
-changes after an epoch therefore costs one slow step and a capture, and one that changes in every step leaves all as slow as before.
+Both passes are some hundred kernels, each prepared in Python. On a GPU that takes longer than the device computes; there all launches become one, a CUDA graph
+(kernels/cuda/graph.py). On the CPU it is a tenth of the time or less, which a list of calls (kernels/graph/cpu.py) saves.
 
-What a step changes is on the device, all but two things. Dropout counts its calls on the host: a graph is told how many there were since. And Adam and RMSprop
-count steps, from which Adam corrects its means: numbers that differ in every step, so for them there is no captured step.
-Python code runs in the slow calls and while capturing only: hooks, prints, and branches on anything but what is compared, are repeated as they were then.
+What is called again has the addresses and the numbers of then. So it may be used for images of the same shape as long as nothing else has changed: the arrays of weights
+and statistics, the numbers in the modules (training, a dropout's p). All that is compared in each call. A call that finds anything changed computes kernel by kernel; the
+next one, if all is as it was in this one, captures, and those after it repeat. An optimiser may do what it likes, as long as it changes weights in their own arrays.
+
+What the passes change is in arrays, but for one thing: dropout counts its calls in Python, so the kernels are told how many there were since.
+Python code runs in the slow calls and while capturing only: hooks, prints, and branches on anything but what is compared, are repeated as they were then. A CUDA graph
+cannot be captured where Python computes anything itself. On the CPU that would not be noticed, so there the second call with a graph computes both ways, and compares.
 """
 import warnings
+from hashlib import blake2b
 
-from ..optim import SGD
+import numpy as np
+
 from ..random import calls_so_far, initial_seed, skip_calls
 from ..tensor import Tensor
 
 COMPARED = (bool, int, float, str, type(None))  # attributes of modules
+MOST_FORMS = 2  # of images for which there are graphs, each with memory of its own
 
 
-def take_step(model, loss_function, optimizer, images, labels):
-    """A step, kernel by kernel. Returns the loss."""
-    optimizer.zero_grad()
-    loss = loss_function(model(images), labels)
-    loss.backward()
-    optimizer.step()
-    return loss.detach()
+def compute_gradients(model, loss_function, images, labels):
+    """Forward and backward, kernel by kernel. Gradients are in `.grad`, without what was there. Returns what loss_function gave, detached."""
+    model.zero_grad()
+    results = loss_function(model(images), labels)
+    (results[0] if isinstance(results, tuple) else results).backward()
+    return tuple(x.detach() for x in results) if isinstance(results, tuple) else results.detach()
 
 
-class CapturedStep:
-    """What `take_step` does, and gives, bit for bit. loss_function: (the model's output, labels) -> loss.
+class CapturedGradients:
+    """What `compute_gradients` does, and gives, bit for bit. loss_function: (the model's output, labels) -> the loss, or a tuple of tensors of which that is the first.
 
-    On devices without launches, and where capturing fails (after a warning that says why), it is take_step itself. Gradients (`.grad`) are in memory that the next
-    call overwrites; clone what is to be kept. While it captures no other thread may wait for the whole device.
+    Where capturing fails (after a warning that says why), it is compute_gradients itself, and where hooks are registered, which want to be called. Gradients are in
+    memory that the next call overwrites; clone what is to be kept. While it captures for a GPU no other thread may wait for the whole device.
     """
 
-    def __init__(self, model, loss_function, optimizer):
-        if not isinstance(optimizer, SGD):
-            raise TypeError(f"CapturedStep: the optimizer is {type(optimizer).__name__}, which counts its steps on the host; only SGD's can be repeated")
-        self.parts = model, loss_function, optimizer
+    def __init__(self, model, loss_function):
+        self.parts = model, loss_function
+        self.passes = {}  # by the form of images and labels: the last batch of an epoch may be smaller
+
+    def __call__(self, images, labels):
+        if any(module._forward_pre_hooks or module._forward_hooks or module._backward_hooks for module in self.parts[0].modules()):
+            return compute_gradients(*self.parts, images, labels)
+        form = tuple((x.device, x.device.kernels, x.shape, x.dtype, x.array.strides) for x in (images, labels))
+        passes = self.passes[form] = self.passes.pop(form, None) or Passes(*self.parts)
+        while len(self.passes) > MOST_FORMS:
+            del self.passes[next(iter(self.passes))]
+        return passes(images, labels)
+
+
+class Passes:
+    """The same for images and labels of one form."""
+
+    def __init__(self, *parts):
+        self.parts = parts
         self.graph, self.failed, self.seen, self.held = None, False, None, ()
 
     def __call__(self, images, labels):
-        arrays, situation = self._situation(images, labels)
-        if self.failed or situation != self.seen:
+        arrays, situation = self._situation()
+        if self.failed or situation != self.seen or (self.graph and not self.graph.holds()):
             self.graph, self.seen, self.held = None, situation, arrays  # as long as they are held, no other arrays can have their ids
-            return take_step(*self.parts, images, labels)
+            return compute_gradients(*self.parts, images, labels)
         if self.graph is None:
-            self._capture(images, labels)
-        return take_step(*self.parts, images, labels) if self.graph is None else self._repeat(images, labels)
+            return self._capture(images, labels)
+        return (self._repeat if self.certain else self._compare)(images, labels)
 
-    def _situation(self, *inputs):
-        """(all arrays that a step reads or changes, what a graph depends on)"""
-        model, _, optimizer = self.parts
+    def _situation(self):
+        """(all arrays that the passes read or change, what a graph depends on)"""
         tensors, numbers = [], []
-        for module in model.modules():
+        for module in self.parts[0].modules():
             tensors += [tensor for tensor in (*module._parameters.values(), *module._buffers.values()) if tensor is not None]
             numbers.append({name: value for name, value in vars(module).items() if isinstance(value, COMPARED)})
-        for group in optimizer.param_groups:
-            tensors += group["params"]
-            tensors += [tensor for p in group["params"] for tensor in optimizer.state.get(p, {}).values()]
-            numbers.append({option: value for option, value in group.items() if option != "params"})
         arrays = [tensor.array for tensor in tensors]
-        return arrays, (list(map(id, arrays)), [tensor.requires_grad for tensor in tensors], numbers, initial_seed(),
-                        [(x.device, x.shape, x.dtype, x.array.strides) for x in inputs])
+        return arrays, (list(map(id, arrays)), [tensor.requires_grad for tensor in tensors], numbers, initial_seed())
 
     def _capture(self, images, labels):
-        optimizer, before = self.parts[2], calls_so_far()
+        """Both passes, of which a graph is made."""
+        before, self.several = calls_so_far(), False
 
-        def launches(*inputs):
-            return [take_step(*self.parts, *(Tensor(x, images.device) for x in inputs)).array]
+        def computed(*inputs):
+            results = compute_gradients(*self.parts, *(Tensor(x, images.device) for x in inputs))
+            self.several = isinstance(results, tuple)
+            return [x.array for x in results] if self.several else [results.array]
         try:
-            self.graph = images.device.graph(launches, images.array, labels.array)
-        except Exception as error:  # whatever it is: the step itself has been taken before
+            self.graph, results = images.device.graph(computed, images.array, labels.array)
+        except Exception as error:  # whatever it is: the passes themselves have been through before
             self.failed = True
-            warnings.warn(f"no CUDA graph, kernels are launched one by one: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=3)
+            warnings.warn(f"no graph, kernels are launched one by one: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=3)
+            skip_calls(before - calls_so_far())  # nothing was drawn
+            return compute_gradients(*self.parts, images, labels)
+        self.failed, self.certain = self.graph is None, self.graph is not None and self.graph.certain
         self.calls = before, calls_so_far() - before
-        skip_calls(-self.calls[1])  # nothing was drawn
-        self.gradients = [(p, p.grad) for group in optimizer.param_groups for p in group["params"]]
+        self.gradients = [(p, p.grad) for p in self.parts[0].parameters()]
+        return self._tensors(results, images.device)
 
     def _repeat(self, images, labels):
+        """Both passes by the graph."""
         first, each = self.calls
-        loss, = self.graph(images.array, labels.array, later=calls_so_far() - first)
+        results = self.graph(images.array, labels.array, later=calls_so_far() - first)
         skip_calls(each)
         for p, gradient in self.gradients:
             p.grad = gradient
-            p.version[0] += 1
         for buffer in self.parts[0].buffers():
             buffer.version[0] += 1
-        return Tensor(loss, images.device)
+        return self._tensors(results, images.device)
+
+    def _compare(self, images, labels):
+        """Both passes, and the same again by the graph: if that comes to other numbers, it is not used."""
+        buffers, calls = [buffer.array for buffer in self.parts[0].buffers()], calls_so_far()
+        before = [array.copy() for array in buffers]
+
+        def results_of(compute, *arguments):
+            skip_calls(calls - calls_so_far())
+            for array, value in zip(buffers, before):
+                array[...] = value
+            results = compute(*arguments)
+            seen = [x.array for x in (results if self.several else [results])] + buffers + [p.grad.array for p in self.parts[0].parameters() if p.grad is not None]
+            return results, [blake2b(np.ascontiguousarray(array)).digest() for array in seen]
+        _, expected = results_of(compute_gradients, *self.parts, images, labels)
+        try:
+            results, seen = results_of(self._repeat, images, labels)
+            differ = f"{sum(a != b for a, b in zip(seen, expected))} of {len(seen)} arrays (losses, statistics, gradients) are others"
+        except Exception as error:  # such as one about shapes, where they depend on numbers
+            seen, differ = None, f"{type(error).__name__}: {error}"
+        self.certain = seen == expected
+        if self.certain:
+            return results
+        warnings.warn(f"no graph, kernels are called one by one: when they were repeated, {differ}. Does the network or its loss compute in Python, "
+                      "or with NumPy on a tensor's array?", RuntimeWarning, stacklevel=3)
+        self.graph, self.failed = None, True
+        return results_of(compute_gradients, *self.parts, images, labels)[0]
+
+    def _tensors(self, arrays, device):
+        tensors = tuple(Tensor(array, device) for array in arrays)
+        return tensors if self.several else tensors[0]

@@ -8,12 +8,14 @@ That needs four things. Nothing may depend on when something happens: the order 
 metrics is cut off when the run resumes.
 """
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..distributed.data_parallel import Alone
 from ..random import get_rng_state, set_rng_state
+from .captured import CapturedGradients, compute_gradients
 from .checkpoint import restore, save
 from .diagnose import NotFiniteError, diagnose, finite, gradients_finite
 from .evaluate import probabilities, score
@@ -36,10 +38,11 @@ class Trainer:
     average         a WeightAverage whose network is tested instead of `model`, or None
     checkpoint_every    steps between checkpoints within an epoch; there is one after each epoch in any case
     processes       those that share the work (distributed/data_parallel.py); each has a Trainer, and the first one's keeps the files
+    capture         whether one process repeats what it has captured (captured.py), or calls forward and backward in Python in every step
     """
 
     def __init__(self, model, loss_function, optimizer, schedule, train_loader, test_loader, epochs, folder, config, progress, average=None,
-                 checkpoint_every=1000, log_every=50, processes=None):
+                 checkpoint_every=1000, log_every=50, processes=None, capture=True):
         self.model, self.loss_function, self.optimizer, self.schedule = model, loss_function, optimizer, schedule
         self.train_loader, self.test_loader, self.epochs = train_loader, test_loader, epochs
         self.folder, self.config, self.progress = Path(folder), config, progress
@@ -51,6 +54,8 @@ class Trainer:
         self.stop = StopRequest()
         self.processes = processes or Alone()
         self.processes.prepare(model)
+        self.gradients = (CapturedGradients(model, loss_function) if capture and self.processes.size == 1 else
+                          partial(compute_gradients, model, self.loss_and_report))
         self.metrics_length = 0  # bytes of metrics.jsonl that belong to what is behind; `run` cuts off the rest
 
     def run(self):
@@ -83,17 +88,19 @@ class Trainer:
     def train_step(self, images, labels):
         """One step; where several processes share the batch, with this one's share. Returns the batch's Average, and whether all agreed to stop after it."""
         rng_state = get_rng_state()
-        self.optimizer.zero_grad()
-        loss, logits = self.loss_function(self.model(images), labels)  # what does it say, and how wrong is that?
+        loss, logits = self.gradients(images, labels)  # what does it say, how wrong is that, and which way is better, for every weight?
+        result, stop = self.processes.after_backward(Average.of_batch(loss, logits, labels))
         self.require(finite(loss), f"the loss is {loss.item()}", images, labels, rng_state)
-
-        self.processes.before_backward(Average.of_batch(loss.detach(), logits.detach(), labels), self.stop.requested)
-        loss.backward()  # which way is better, for every weight?
-        result, stop = self.processes.after_backward()
         self.require(gradients_finite(self.model.parameters()), "the loss is finite, but its gradient is not", images, labels, rng_state)
 
         self.optimizer.step()  # a step that way
         return result, stop
+
+    def loss_and_report(self, output, labels):
+        """The loss function where several processes share the batch: they hear of its result while the backward pass runs."""
+        loss, logits = self.loss_function(output, labels)
+        self.processes.before_backward(Average.of_batch(loss.detach(), logits.detach(), labels), self.stop.requested)
+        return loss, logits
 
     def finish_step(self, result, stop):
         """Count the step and tell of it; save if it is time to, or stop."""

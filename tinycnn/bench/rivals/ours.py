@@ -13,18 +13,20 @@ from ...kernels import backend
 from ...kernels.conv.algorithms import ALGORITHMS, algorithm_module
 from ...kernels.conv.sizes import sizes
 from ...kernels.layout import from_nhwc, nhwc
-from ...train.captured import CapturedStep, take_step
+from ...train.captured import CapturedGradients, compute_gradients
 from .base import Contestant, TrainingStep, Unsupported
 
 
 class Ours(Contestant):
     library, package, levels = "tinycnn", "tinycnn", ("conv", "inference", "training")
-    settings = {"default": "what a user gets; of single convolutions, what the second layer of a network gets: channels-last images",
+    settings = {"default": "what a user gets: of single convolutions, what the second layer of a network gets, channels-last images; "
+                           "of training, what `tinycnn train` does, forward and backward captured (train/captured.py)",
+                "eager": "a step of training kernel by kernel, each called from Python",
                 "nchw": "contiguous images, which every convolution has to turn", **{name: f"convolution by the algorithm {name!r}" for name in ALGORITHMS}}
 
     @classmethod
     def settings_of(cls, level):
-        return ("default",)
+        return ("default", "eager") if level == "training" else ("default",)
 
     @property
     def name(self):
@@ -70,7 +72,7 @@ class Ours(Contestant):
         return run
 
     def training(self, model, graph, x, target):
-        return Step(model.to(self.place.device), self.tensor(x), self.tensor(target))
+        return Step(model.to(self.place.device), self.tensor(x), self.tensor(target), captured=self.setting != "eager")
 
     def layer(self, model, graph, x, dy):
         model, images, cotangent = model.to(self.place.device).train(), self.tensor(x).requires_grad_(), self.tensor(dy)
@@ -87,17 +89,18 @@ class Ours(Contestant):
 
 
 class Step(TrainingStep):
-    """captured: all that a step launches is one launch."""
+    """captured: forward and backward are one call (train/captured.py)."""
 
     def __init__(self, model, x, target, captured=False):
         self.model, self.captured = model.train(), captured
         self.x, self.target = x, target
-        optimizer = optim.SGD(model.parameters(), lr=self.LR, momentum=self.MOMENTUM, weight_decay=self.WEIGHT_DECAY)
-        self.take = (CapturedStep if captured else partial(partial, take_step))(model, self.losses, optimizer)
+        self.optimizer = optim.SGD(model.parameters(), lr=self.LR, momentum=self.MOMENTUM, weight_decay=self.WEIGHT_DECAY)
+        self.compute = CapturedGradients(model, self.losses) if captured else partial(compute_gradients, model, self.losses)
         self.rates = [(layer, layer.p) for layer in model.modules() if isinstance(layer, tinycnn.nn.Dropout)]
 
     def __call__(self):
-        self.loss = self.take(self.x, self.target)
+        self.loss = self.compute(self.x, self.target)
+        self.optimizer.step()
 
     def losses(self, outputs, target):
         scores, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -109,7 +112,7 @@ class Step(TrainingStep):
     def dropout(self, on):
         for layer, p in self.rates:
             layer.p = p if on else 0.0
-        for _ in range(3 if self.captured else 0):  # a graph is of one probability, and the third step after a change is one
+        for _ in range(3 if self.captured else 0):  # a graph is of one probability: after a change one step is slow, one captures, and one may compare
             self()
 
     def gradients(self):

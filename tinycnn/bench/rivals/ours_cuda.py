@@ -16,12 +16,13 @@ from .ours import Ours, Step
 
 class OursOnGpu(OnGpu, Ours):
     levels = (*Ours.levels, "operation")
-    settings = {"default": "what a user gets", "channels_last": "images lie channels-last", "graph": "a step of training as one CUDA graph (train/captured.py)",
+    settings = {"default": "what a user gets; of training, what `tinycnn train` does: forward and backward as one CUDA graph (train/captured.py)",
+                "eager": "a step of training kernel by kernel, each launched from Python", "channels_last": "images lie channels-last",
                 **{name: f"convolution by the algorithm {name!r}" for name in ALGORITHMS}}
 
     @classmethod
     def settings_of(cls, level):
-        return {"conv": ("default", "channels_last"), "training": ("default", "graph")}.get(level, ("default",))
+        return {"conv": ("default", "channels_last"), "training": ("default", "eager")}.get(level, ("default",))
 
     def conv(self, layer, x, w, bias, dy):
         kernels, geometry = backend("cuda").conv, layer.geometry
@@ -68,7 +69,7 @@ class OursOnGpu(OnGpu, Ours):
         return in_turn(prepare, (x,), self.place.cold)
 
     def training(self, model, graph, x, target):
-        return Step(model.to(self.place.device), self.tensor(x), self.tensor(target), captured=self.setting == "graph")
+        return Step(model.to(self.place.device), self.tensor(x), self.tensor(target), captured=self.setting != "eager")
 
     def layer(self, model, graph, x, dy):
         return in_turn(lambda: super(OursOnGpu, self).layer(model, graph, x, dy), (x, dy), self.place.cold)
