@@ -1,5 +1,6 @@
 """`tinycnn cuda check`: every detector fires on its planted bug, names the line, and says nothing of the repaired kernel."""
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from cli_runs import failure
 from cuda_device import needs_simulator
 
 from tinycnn.cli import main
+from tinycnn.kernels.cuda.simulator import build
 from tinycnn.tools.cuda import check, check_kernel
 
 pytestmark = needs_simulator
@@ -109,6 +111,69 @@ def test_bugs_that_do_not(way, tmp_path):
         assert found and all(finding.kind == KERNELS[kernel][1] and KERNELS[kernel][2] in finding.message for finding in found), f"{kernel}\n{report}"
     named = {re.search(r"here: (\w+)", line) and re.search(r"here: (\w+)", line)[1] for finding in report.findings for line in places(MUSEUM, finding)}
     assert named - {None} == set(kernels)
+
+
+@pytest.mark.parametrize("n, races", [(64, False), (32, True)])
+def test_races_of_a_second_launch(n, races, tmp_path):
+    """Where ThreadSanitizer's threads serve again: other threads write the same elements in the next launch, which is no race, or blocks of one launch do, which is one.
+    Kills: launches without an order; a thread that serves again in its own launch, or under its old name."""
+    path = tmp_path / "wrap.cu"
+    path.write_text('''#include "device.h"
+extern "C" __global__ void wrap(float* y, int n) {
+    y[(2 * n - 1 - blockIdx.x * blockDim.x - threadIdx.x) % n] = 1;
+}
+/* check
+y = empty(96)
+launch("wrap", 3, 32, y, 96)
+''' + f'launch("wrap", 2, 32, y, {n})\n*/\n')
+    report = check(path, seeds=1, ways=("tsan",))
+    assert [finding.kind for finding in report.findings] == ["race between blocks"] * races, str(report)
+    assert all(f"thread (0, 0, 0) of block ({block}, 0, 0)" in str(report) for block in range(2 * races)), str(report)
+
+
+def test_races_of_blocks_far_apart(tmp_path):
+    """The last thread of one block of 1024 with the first of the one before. Kills: a thread forgotten before the next block has ended."""
+    path = tmp_path / "far.cu"
+    path.write_text('''#include "device.h"
+extern "C" __global__ void far(float* y) {
+    if (threadIdx.x == 1023 * blockIdx.x) y[0] = 1;
+}
+/* check
+y = empty(1)
+launch("far", 2, 1024, y)
+launch("far", 2, 1024, y)
+*/
+''')
+    report = check(path, seeds=1, ways=("tsan",))
+    assert [finding.kind for finding in report.findings] == ["race between blocks"] and "thread (0, 0, 0) of block (0, 0, 0)" in str(report), str(report)
+
+
+def test_a_forked_process_finds_no_race(tmp_path):
+    """After a launch a process forks, and its child launches. Kills: threads of the parent that serve again in the child."""
+    path = tmp_path / "wrap.cu"
+    path.write_text('''#include "device.h"
+extern "C" __global__ void wrap(float* y, int n) {
+    y[(blockIdx.x * blockDim.x + threadIdx.x + n) % 96] = 1;
+}
+''')
+    program = tmp_path / "fork.py"
+    program.write_text(f'''import os
+os.environ.pop("LD_PRELOAD")
+from tinycnn.kernels.cuda import array_module, launch
+cuda = array_module()
+y = cuda.empty(96, "float32")
+def run(n):
+    launch({str(path)!r}, "wrap", 3, 32, y, n)
+    cuda.cuda.Device().synchronize()
+run(0)
+child = os.fork()
+run(5)
+if child == 0: os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+''')
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **build.environment("tsan")}
+    result = subprocess.run([sys.executable, program], env=variables, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("way", ["plain", "asan", "tsan", "trace"])

@@ -2,6 +2,8 @@
 // takes some nanoseconds, for it saves only the registers that a function must preserve.
 #pragma once
 #include <cstring>
+#include <deque>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <vector>
 
@@ -27,7 +29,8 @@ asm(".text\n.local simulator_switch\n.type simulator_switch,%function\nsimulator
 struct Fiber {
     void* stack_pointer = nullptr;
     char* stack = nullptr;  // GUARD bytes that nobody may touch, then STACK bytes
-    void* thread = nullptr;  // in ThreadSanitizer's eyes
+    void* thread = nullptr;  // in ThreadSanitizer's eyes; null without it
+    unsigned launches = 0;   // served in
 };
 
 namespace fibers {
@@ -36,18 +39,21 @@ constexpr size_t STACK = 128 << 10, GUARD = 4096;
 inline Fiber scheduler;  // who resumes the others; its stack is that of the launch
 inline const void* scheduler_stack;
 inline size_t scheduler_bytes;
-inline std::vector<char*> unused;  // stacks
+inline std::vector<Fiber> unused;  // whose stack and thread serve again
+inline std::deque<Fiber> ended;    // in this launch, to serve again in the next
+inline int forked = pthread_atfork(nullptr, nullptr, [] { unused.clear(); });  // in a child ThreadSanitizer orders but new threads after what was
 
 // A stack on which the first `resume` starts in `main`.
 inline void create(Fiber& fiber, void (*main)(), uint3 block, uint3 thread) {
     if (unused.empty()) {
         char* stack = static_cast<char*>(mmap(nullptr, GUARD + STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
         mprotect(stack, GUARD, PROT_NONE);
-        unused.push_back(stack);
+        unused.push_back({nullptr, stack, sanitizer::new_thread(), 0});
     }
-    fiber.stack = unused.back();
+    fiber = unused.back();
     unused.pop_back();
     sanitizer::clean(fiber.stack + GUARD, STACK);
+    sanitizer::name(fiber.thread, block, thread);
     void** top = reinterpret_cast<void**>(fiber.stack + GUARD + STACK);
 #if defined(__x86_64__)
     *--top = nullptr;  // main never returns
@@ -59,15 +65,35 @@ inline void create(Fiber& fiber, void (*main)(), uint3 block, uint3 thread) {
     top[11] = reinterpret_cast<void*>(main);  // x30, the return address
 #endif
     fiber.stack_pointer = top;
-    fiber.thread = sanitizer::new_thread(block, thread);
 }
 
 inline void destroy(Fiber& fiber) {
-    if (sanitizer::REUSE_STACKS)
-        unused.push_back(fiber.stack);
+    sanitizer::end_thread(fiber.thread);
+    sanitizer::clean(fiber.stack + GUARD, STACK);
+    munmap(fiber.stack, GUARD + STACK);
+}
+
+// ThreadSanitizer finds a race with a thread only while that thread is another than one's own and not destroyed; and to make a thread takes longer than most threads run,
+// for it clears many pages. So there a fiber serves again in the next launch, which comes after all that this one does, and not before: within a launch each is its own.
+inline void end(Fiber& fiber) {
+    if (fiber.thread)
+        ended.push_back(fiber);
     else
-        munmap(fiber.stack, GUARD + STACK);
-    fiber.stack = nullptr;
+        unused.push_back(fiber);
+}
+
+inline void block_ended() {  // kept are as many as a block may have, for races of the next one with them; there may not be more than some thousands in a process
+    for (; ended.size() > 1024; ended.pop_front()) destroy(ended.front());
+}
+
+inline void launch_ended() {
+    for (Fiber& fiber : ended) {
+        if (++fiber.launches == 16)
+            destroy(fiber);  // ThreadSanitizer notes each access of a thread while it lives, 8 bytes each and up to 32 MiB
+        else
+            unused.push_back(fiber);
+    }
+    ended.clear();
 }
 
 inline void resume(Fiber& fiber) {

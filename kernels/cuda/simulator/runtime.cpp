@@ -142,7 +142,7 @@ void run_thread(Thread& thread) {
     here.thread = thread.index;
     here.lane = thread.lane;
     fibers::resume(thread.fiber);
-    if (thread.state == State::DONE) fibers::destroy(thread.fiber);
+    if (thread.state == State::DONE) fibers::end(thread.fiber);
 }
 
 void set_up_block(unsigned count) {
@@ -215,11 +215,9 @@ void run_block(unsigned count, bool shuffled, const Launch& launch) {
             say_who_waits();
         }
     }
-    for (Thread& thread : threads) {
-        if (thread.state == State::NEW) continue;
-        if (thread.state != State::DONE) fibers::destroy(thread.fiber);
-        sanitizer::end_thread(thread.fiber.thread);  // not before: a report may have to show what an ended thread did
-    }
+    for (Thread& thread : threads)
+        if (thread.state != State::NEW && thread.state != State::DONE) fibers::destroy(thread.fiber);  // the launch failed, in the midst of it
+    fibers::block_ended();
 }
 
 bool possible(const Launch& launch) {
@@ -374,6 +372,7 @@ int run(const Launch& launch) {
         run_block(b[0] * b[1] * b[2], shuffled, launch);
     }
     sanitizer::await(&launch_ended);
+    fibers::launch_ended();
     free(shared);
     return failed;
 }

@@ -11,7 +11,6 @@
 #endif
 
 #ifdef SIMULATE_TSAN
-#include <deque>
 extern "C" {
 void* __tsan_create_fiber(unsigned flags);
 void* __tsan_get_current_fiber();
@@ -71,15 +70,18 @@ struct LastWords {
 
 // ---- a thread of its own for each fiber, in ThreadSanitizer's eyes
 
-inline void* new_thread(uint3 block, uint3 thread) {
+inline void* new_thread() {
+#ifdef SIMULATE_TSAN
+    return __tsan_create_fiber(0);
+#else
+    return nullptr;
+#endif
+}
+inline void name(void* fiber, uint3 block, uint3 thread) {
 #ifdef SIMULATE_TSAN
     char name[96];
     snprintf(name, sizeof name, "block (%u, %u, %u) thread (%u, %u, %u)", block.x, block.y, block.z, thread.x, thread.y, thread.z);
-    void* fiber = __tsan_create_fiber(0);
     __tsan_set_fiber_name(fiber, name);
-    return fiber;
-#else
-    return nullptr;
 #endif
 }
 inline void* this_thread() {
@@ -91,12 +93,7 @@ inline void* this_thread() {
 }
 inline void end_thread(void* fiber) {
 #ifdef SIMULATE_TSAN
-    static std::deque<void*> ended;  // ThreadSanitizer soon forgets what a destroyed thread did, and with it races between blocks
-    ended.push_back(fiber);
-    if (ended.size() > 1024) {
-        __tsan_destroy_fiber(ended.front());
-        ended.pop_front();
-    }
+    __tsan_destroy_fiber(fiber);
 #endif
 }
 
@@ -120,11 +117,5 @@ inline void clean(void* stack, size_t bytes) {  // a stack that is used again ca
     __asan_unpoison_memory_region(stack, bytes);
 #endif
 }
-
-#ifdef SIMULATE_TSAN
-constexpr bool REUSE_STACKS = false;  // the next user of a stack would seem to race with the last
-#else
-constexpr bool REUSE_STACKS = true;
-#endif
 
 }  // namespace sanitizer
