@@ -148,6 +148,46 @@ launch("far", 2, 1024, y)
     assert [finding.kind for finding in report.findings] == ["race between blocks"] and "thread (0, 0, 0) of block (0, 0, 0)" in str(report), str(report)
 
 
+@pytest.mark.parametrize("meeting", ["syncthreads", "syncwarp"])
+def test_races_of_blocks_that_wait(meeting, tmp_path):
+    """A block writes before it waits, the next but one after it has waited. Kills: one block's barriers, or its warps' meetings, that order the next blocks."""
+    path = tmp_path / "wait.cu"
+    path.write_text('''#include "device.h"
+extern "C" __global__ void wait(float* y) {
+    if (blockIdx.x == 0) y[threadIdx.x] = 1;
+    __MEETING();
+    if (blockIdx.x == 2) y[31 - threadIdx.x] = 1;
+}
+/* check
+y = empty(32)
+launch("wait", 3, 32, y)
+*/
+'''.replace("MEETING", meeting))
+    report = check(path, seeds=1, ways=("tsan",))
+    assert [finding.kind for finding in report.findings] == ["race between blocks"], str(report)
+
+
+def test_a_launch_that_fails_comes_before_the_next(tmp_path):
+    """Kills: races with threads that had not ended."""
+    path = tmp_path / "half.cu"
+    path.write_text('''#include "device.h"
+extern "C" __global__ void half(float* y, int waits) {
+    y[waits ? threadIdx.x : 63 - threadIdx.x] = 1;
+    if (threadIdx.x < waits) __syncthreads();
+}
+/* check
+y = empty(64)
+try:
+    launch("half", 1, 64, y, 40)
+except RuntimeError as error:
+    assert "__syncthreads" in str(error)
+launch("half", 1, 64, y, 0)
+expect(y, np.ones(64))
+*/
+''')
+    check_kernel(path, seeds=1, ways=("tsan",))
+
+
 def test_a_forked_process_finds_no_race(tmp_path):
     """After a launch a process forks, and its child launches. Kills: threads of the parent that serve again in the child."""
     path = tmp_path / "wrap.cu"

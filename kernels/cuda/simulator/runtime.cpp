@@ -61,7 +61,8 @@ unsigned waiting, done;                // threads at the barrier, threads that e
 const char* barrier_file;
 int barrier_line;
 unsigned barriers;                     // passed so far
-char launch_began, launch_ended, barrier_passed[2];  // what ThreadSanitizer orders by; two for barriers, for a fast thread may be at the next one
+char launch_began, launch_ended;       // what ThreadSanitizer orders by
+alignas(8) char barrier_passed[2][8];  // two, for a fast thread may be at the next barrier
 void* shared;
 size_t shared_bytes;
 bool late_copies;  // cp.async of this block: the bytes land at the wait (else at the issue; a kernel may rely on neither)
@@ -152,7 +153,9 @@ void set_up_block(unsigned count) {
         unsigned lanes = std::min(LANES, count - w * LANES);
         warps[w].existing = lanes == LANES ? ~0u : (1u << lanes) - 1;
         warps[w].arrived = warps[w].meetings = 0;
+        sanitizer::forget(warps[w].values, sizeof warps[w].values);
     }
+    sanitizer::forget(barrier_passed, sizeof barrier_passed);
     for (unsigned t = 0; t < count; ++t) {
         Thread& thread = threads[t];
         thread.state = State::NEW;
@@ -216,7 +219,10 @@ void run_block(unsigned count, bool shuffled, const Launch& launch) {
         }
     }
     for (Thread& thread : threads)
-        if (thread.state != State::NEW && thread.state != State::DONE) fibers::destroy(thread.fiber);  // the launch failed, in the midst of it
+        if (thread.state != State::NEW && thread.state != State::DONE) {  // the launch failed, in the midst of it
+            sanitizer::await_thread(thread.fiber.thread);
+            fibers::destroy(thread.fiber);
+        }
     fibers::block_ended();
 }
 
@@ -258,7 +264,7 @@ void block_barrier(const char* file, int line) {
     self->waits_at = "__syncthreads";
     self->file = file;
     self->line = line;
-    char* passed = &barrier_passed[barriers % 2];
+    char* passed = barrier_passed[barriers % 2];
     sanitizer::happened(passed);
     fibers::pause(self->fiber);
     sanitizer::await(passed);

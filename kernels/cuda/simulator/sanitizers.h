@@ -39,7 +39,8 @@ inline void await(void* p) {
 #endif
 }
 
-// Shared memory belongs to a new block now: accesses of the last one cannot race with its own. (The pair that a Java runtime uses to forget an object.)
+// Shared memory belongs to a new block now, accesses of the last one cannot race with its own; or barriers do, and must not order it after the last one. (The pair that a
+// Java runtime uses to forget an object.)
 inline void forget(void* p, size_t bytes) {
 #ifdef SIMULATE_TSAN
     uintptr_t begin = reinterpret_cast<uintptr_t>(p) & ~7ul, end = (reinterpret_cast<uintptr_t>(p) + bytes + 7) & ~7ul;
@@ -89,6 +90,13 @@ inline void* this_thread() {
     return __tsan_get_current_fiber();
 #else
     return nullptr;
+#endif
+}
+inline void await_thread(void* fiber) {  // all that it did until now
+#ifdef SIMULATE_TSAN
+    void* mine = this_thread();
+    __tsan_switch_to_fiber(fiber, 1);
+    __tsan_switch_to_fiber(mine, 0);
 #endif
 }
 inline void end_thread(void* fiber) {
