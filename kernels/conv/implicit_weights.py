@@ -8,7 +8,7 @@ through pixels.
 
 Moving through pixels means jumping from one to the next, over all channels but the 9. So a block of X is first copied, with zeros around it, in slices of 32
 channels: a slice of a pixel is two cache lines, those of neighbouring pixels follow each other, and all taps find what they need in it. Rows of dY are packed likewise,
-unless filters have few weights (a network's first layer): then a packed row would be read only a few times, and is read where it lies.
+unless filters have few weights (a network's first layer): then a packed row would be read only a few times, and is read where it lies, if filters are whole vectors.
 
 **Threads** share out filters and channels, each of which one thread sums over all images; where these are few, images are shared out too, and the partial sums added
 in order. All this is decided by shape alone. A share's sums, say 64 channels x 9 taps x 256 filters, stay in the second-level cache. The more filters a share has, the
@@ -16,8 +16,9 @@ fewer copy the same x; the more channels, the fewer pack the same dy, of which t
 
 **Napkin.** 2*N*K*P*Q*(C/G)*R*S FLOPs, a step does 576 of them on 41 numbers loaded: arithmetic is the bound. A block of pixels (100 to 256) is summed in
 registers and then added to what the thread has so far: 288 numbers read and written for 288 * 100 products or more.
-Memory is not, as long as it is asked for a few lines at a time: 3 channels 224x224, 64 filters 3x3, batch 16, has 205 MB of dY, 7 ms at 30 GB/s beside 12 of
-arithmetic (two Zen 4 cores). A few lines at a time instead of a hundred took 0.71 of the time, with tiles of 9 rows instead of 8 and dY where it lies 0.65.
+Memory is not, as long as it is asked for line by line: 3 channels 224x224, 64 filters 3x3, batch 16, has 205 MB of dY, 7 ms at 30 GB/s beside 12 of arithmetic
+(two Zen 4 cores, which take 14.4). Each step of a block asks for one line of the next block, into the second-level cache: eight lines at once, now and then, into the
+nearest cache, with pieces of dY small enough to stay there, took 1.36 times as long.
 """
 from functools import lru_cache
 from typing import NamedTuple
@@ -31,10 +32,10 @@ from ..matmul.block import pack_rows, panel_width, whole_vectors
 from ..runtime import jit
 from ..simd.places import add_outer_at, add_stored_at, places_of, rows_of, store_tile_at
 from ..simd.tile import VECTORS, load_square, store_tile, transpose, zero_tile
-from ..simd.vector import REGISTERS, add, lanes, load, prefetch, store, store_part
+from ..simd.vector import REGISTERS, WIDTH, add, lanes, load, prefetch_far, store, store_part
 from . import pointwise_weights
 from .correlation import forward_axis, parts, plan
-from .implicit import LINE, clear, copy
+from .implicit import clear, copy
 from .pointwise_weights import is_pointwise, whole
 from .sizes import sizes
 from .workspace import workspace
@@ -46,9 +47,9 @@ PARTIAL = 6 << 20  # elements of all partial sums together, at most
 PIXELS = 256  # of a block, at most
 SLICE = 32  # channels
 ROWS = 9 if REGISTERS == 32 else 6  # of a tile: 3x3 filters of three channels are three tiles (with 8 rows four, a sixth of it for nothing)
-ASK = 8  # pixels of dy that a tile asks for at once, at most: a core waits when it asks for more lines than it can keep track of
-FEW, NARROW = 64, 128  # weights of a filter, and filters, for which rows of dy are read where they lie, and
-PIECE = 3584  # elements of dy that then all tiles read before the next: with as many that are asked for, they stay in the first-level cache
+LOW = 3  # rows of a lower one, and
+LEFT = (ROWS - 1) // LOW * LOW  # how many weights left over, at most, are done by those: a 7x7 filter of three channels has 16 * 9 + 3 weights (0.97 of the time)
+FEW = 400  # weights of a filter, in a share, for which rows of dy are read where they lie, at most (for any number: 3x3/2 from 256 channels to 512 takes 1.03 to 1.07)
 
 
 class Share(NamedTuple):
@@ -61,8 +62,7 @@ class Share(NamedTuple):
     slice: int  # channels of a slice of the copy
     area: int  # pixels of a slice
     copied: int  # elements of a task's copy of x
-    packed: int  # and of its rows of dy, or none if they are read where they lie,
-    piece: int  # so many pixels at a time (otherwise 0)
+    packed: int  # and of its rows of dy, or none if they are read where they lie
     sums: int
 
 
@@ -82,9 +82,8 @@ def weight_plan(n, geometry):
     tasks = n.G * parts(p.filters, filters) * parts(p.depth, channels)
     splits = max(1, min(parts(TASKS, tasks), p.blocks, PARTIAL // max(1, n.K * p.depth * len(taps))))
     copied = parts(channels, width) * area * width
-    in_place = len(taps) * channels <= FEW and p.filters % 32 == 0 and 0 < n.K <= NARROW and n.Q >= PIECE // n.K
-    share = Share(filters, channels, splits, tasks * splits, width, area, copied, 0 if in_place else images * rows * n.Q * filters, PIECE // n.K if in_place else 0,
-                  len(taps) * channels * filters)
+    packed = 0 if p.filters % WIDTH == 0 and len(taps) * channels <= FEW else images * rows * n.Q * filters
+    share = Share(filters, channels, splits, tasks * splits, width, area, copied, packed, len(taps) * channels * filters)
     return p, share, np.array(taps, np.int64)
 
 
@@ -154,17 +153,12 @@ def _weight_share(task, x, dy, sums, p, share, taps, mine):
         read = np.empty(images * rows, np.int64)
         list_rows(images, rows, p, share.slice, read)
         step = p.stride_across * share.slice
-        if share.piece == 0:
+        soon = y0 + pixels * p.pixel if block + 1 < end else y0  # most often the next block's
+        if share.packed:
             pack_rows(pixels, filters, dy, y0, p.pixel, packed, 0)
-            soon = y0 + pixels * p.pixel if block + 1 < end else y0  # most often the next block's
             _add_block(copied, read, p.columns, step, packed, 0, pixels, 0, looks, sums, filters, dy, soon, p.pixel)
         else:
-            piece = np.empty(1, np.int64)
-            for r in range(len(read)):
-                for q in range(0, p.columns, share.piece):
-                    piece[0], columns = read[r] + q * step, min(share.piece, p.columns - q)
-                    y1 = y0 + (r * p.columns + q) * p.pixel
-                    _add_block(copied, piece, columns, step, dy, y1, 1, p.pixel, looks, sums, filters, dy, y1 + columns * p.pixel, p.pixel)
+            _add_block(copied, read, p.columns, step, dy, y0, 1, p.pixel, looks, sums, filters, dy, soon, p.pixel)
 
 
 @jit
@@ -223,47 +217,55 @@ def _copy_row(x, x0, channels, first, end, length, at, p, share, mine):
 
 
 @jit
-def _add_block(x, read, columns, step, packed, p0, apart, row, looks, sums, filters, dy, soon, pixel):
+def _add_block(x, read, columns, step, y, y0, apart, row, looks, sums, filters, dy, soon, pixel):
     """sums[i, k] += the products of all pixels: panel by panel of filters, tile by tile of weights.
 
-    Filter k of the block's rows of dy is at packed[p0 + apart * k], from row to row it is `row` elements further, or (row = 0) as many as a panel has.
+    Filter k of the block's rows of dy is at y[y0 + apart * k], from row to row it is `row` elements further, or (row = 0) as many as a panel has.
     soon: where the next block's rows of dy are, `pixel` apart.
     """
     for k in range(0, filters, panel_width(x)):
         width = whole_vectors(min(panel_width(x), filters - k), x)
+        y1, y_step, s0 = y0 + apart * k, row or width, len(looks) * k
         if width > lanes(x):
-            _add_panel(zero_tile(x, ROWS, VECTORS), x, read, columns, step, packed, p0 + apart * k, row or width, width, looks, sums, len(looks) * k, dy, soon + k, pixel)
+            _add_panel(zero_tile(x, ROWS, VECTORS), zero_tile(x, LOW, VECTORS), x, read, columns, step, y, y1, y_step, width, looks, sums, s0, dy, soon + k, pixel)
         else:
-            _add_panel(zero_tile(x, ROWS, 1), x, read, columns, step, packed, p0 + apart * k, row or width, width, looks, sums, len(looks) * k, dy, soon + k, pixel)
+            _add_panel(zero_tile(x, ROWS, 1), zero_tile(x, LOW, 1), x, read, columns, step, y, y1, y_step, width, looks, sums, s0, dy, soon + k, pixel)
 
 
 @jit
-def _add_panel(nothing, x, read, columns, step, packed, p0, row, width, looks, sums, s0, dy, soon, pixel):
-    """The products of a panel: `columns` pixels from each of `read` on, `step` elements apart. (With a list of all pixels a Zen 4 core does 93 GFLOP/s instead of 107:
-    LLVM then fetches two steps at once, for which there are not registers enough.)
+def _add_panel(high, low, x, read, columns, step, y, y0, row, width, looks, sums, s0, dy, soon, pixel):
+    """The products of a panel, by high tiles and, where few weights are left, low ones.
 
-    Meanwhile it asks for the same filters of the pixels that come next.
+    The first tile asks for the first vector of the next block's rows, the second for the second one. The others ask for one line again and again, which costs nothing.
+    (Shared out among all tiles it was no faster.)
     """
+    i, vector = 0, 0  # vector: the column that this tile asks for
+    while i < len(looks):
+        ask, further = (soon + vector, pixel) if vector < width else (soon, 0)
+        if len(looks) - i <= LEFT:
+            _add_tile(low, i, x, read, columns, step, y, y0, row, width, looks, sums, s0, dy, ask, further)
+            i += LOW
+        else:
+            _add_tile(high, i, x, read, columns, step, y, y0, row, width, looks, sums, s0, dy, ask, further)
+            i += ROWS
+        vector += lanes(x)
+
+
+@jit
+def _add_tile(tile, i, x, read, columns, step, y, y0, row, width, looks, sums, s0, dy, ask, further):
+    """The products of weights i, i + 1, ... : `columns` pixels from each of `read` on, `step` elements apart. With each it asks for a line of dy. (With a list of all
+    pixels a Zen 4 core does 93 GFLOP/s instead of 107: LLVM then fetches two steps at once, for which there are not registers enough.)"""
     last = len(looks) - 1
-    tiles = (len(looks) + ROWS - 1) // ROWS
-    lines = min(ASK, (columns + tiles - 1) // tiles)  # pixels that a tile asks for, before it computes as many as all tiles together ask for
-    for i in range(0, len(looks), ROWS):
-        places = places_of(nothing, looks, i, last)
-        tile, at, ask = nothing, p0, i // ROWS * lines
-        for r in range(len(read)):
-            first, begin = read[r], 0
-            while begin < columns:
-                end = min(columns, begin + lines * tiles)
-                for ahead in range(r * columns + begin + ask, r * columns + min(end, begin + ask + lines)):
-                    for line in range(0, width, LINE):
-                        prefetch(dy, soon + ahead * pixel + line)
-                for _ in range(begin, end):
-                    tile = add_outer_at(tile, x, places, first, packed, at)
-                    first += step
-                    at += row
-                begin = end
-        rows = rows_of(nothing, i, last, width)
-        store_tile_at(add_stored_at(tile, sums, rows, s0, width), sums, rows, s0, width)
+    places, rows = places_of(tile, looks, i, last), rows_of(tile, i, last, width)
+    for r in range(len(read)):
+        first = read[r]
+        for _ in range(columns):
+            tile = add_outer_at(tile, x, places, first, y, y0)
+            prefetch_far(dy, ask)
+            first += step
+            y0 += row
+            ask += further
+    store_tile_at(add_stored_at(tile, sums, rows, s0, width), sums, rows, s0, width)
 
 
 @jit

@@ -113,11 +113,11 @@ def emit_masked_store(builder, value, address, mask, vector):
     emit_call(builder, name, ir.VoidType(), [value, address, INDEX(vector.element.bitwidth // 8), mask])
 
 
-def emit_prefetch(builder, address, writes):
-    """Ask for a line of data, into the nearest cache, to be read or written."""
+def emit_prefetch(builder, address, writes, near=3):
+    """Ask for a line of data, to be read or written, into the nearest cache (near=3) or the second-level one (2)."""
     kind = INDEX
     nothing = ir.FunctionType(ir.VoidType(), [address.type, kind, kind, kind])
-    builder.call(cgutils.get_or_insert_function(builder.module, nothing, "llvm.prefetch.p0"), [address, kind(int(writes)), kind(3), kind(1)])
+    builder.call(cgutils.get_or_insert_function(builder.module, nothing, "llvm.prefetch.p0"), [address, kind(int(writes)), kind(near), kind(1)])
 
 
 # ------------------------------------------------------------------------------------------------------------------ what kernels call
@@ -182,6 +182,15 @@ def prefetch(typing, array, offset):
     """Ask for the cache line of the element at `offset`, which will soon be read. It need not be inside the array."""
     def emit(context, builder, signature, arguments):
         emit_prefetch(builder, pointer(context, builder, signature.args[0], *arguments, ir.IntType(8)), writes=False)
+        return context.get_dummy_value()
+    return types.void(array, types.intp), emit
+
+
+@intrinsic
+def prefetch_far(typing, array, offset):
+    """prefetch, but into the second-level cache: for what is read much later."""
+    def emit(context, builder, signature, arguments):
+        emit_prefetch(builder, pointer(context, builder, signature.args[0], *arguments, ir.IntType(8)), writes=False, near=2)
         return context.get_dummy_value()
     return types.void(array, types.intp), emit
 

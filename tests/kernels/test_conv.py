@@ -232,12 +232,15 @@ def test_weight_gradients_in_many_shares(monkeypatch, C, K, groups):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_weight_gradients_of_first_layers_read_dy_where_it_lies(dtype, groups):
-    """Rows of dy longer than a piece, and of a length that no piece divides. Kills: pieces that all begin where the first does."""
+@pytest.mark.parametrize("C, R, S", [(3, 3, 3), (1, 3, 4), (3, 5, 1), (4, 2, 2)])
+def test_weight_gradients_of_first_layers_read_dy_where_it_lies(C, R, S, dtype, groups):
+    """With 27 weights, 12, 15 and 16: three high tiles, one and a low one, one and two low ones, two; 48 filters, which are a wide panel and a narrow one. Kills: a
+    panel, a group or a block whose rows of dy begin elsewhere, or are as far apart as if they were packed; a tile that skips weights; a narrow vector of filters
+    taken for a wide one."""
     geometry, rng = Geometry((2, 1), (1, 1), (1, 1), groups), np.random.default_rng(0)
-    x, w_shape = rng.standard_normal((2, 3 * groups, 9, 131)).astype(dtype), (32 * groups, 3, 3, 3)
-    dy = rng.standard_normal((2, 32 * groups, 5, 131)).astype(dtype)
-    assert implicit_weights.weight_plan(sizes(x.shape, w_shape, geometry), geometry)[1].piece > 0
+    x, w_shape = rng.standard_normal((2, C * groups, 9, 131)).astype(dtype), (48 * groups, C, R, S)
+    dy = rng.standard_normal((2, 48 * groups, *geometry.output_size((9, 131), (R, S)))).astype(dtype)
+    assert implicit_weights.weight_plan(sizes(x.shape, w_shape, geometry), geometry)[1].packed == 0
     expected = reference.weight_grad(dy.astype(np.float64), x.astype(np.float64), w_shape, geometry)
     close(implicit_weights.weight_grad(dy, x, w_shape, geometry), expected, dy[:, 0].size)
 
