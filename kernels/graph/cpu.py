@@ -10,6 +10,7 @@ Source: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Infe
 import ctypes
 import warnings
 from bisect import insort
+from threading import get_ident
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class Graph:
     certain = False  # NumPy may have done something that is not in the list
 
     def __init__(self, function, *arrays):
-        self.inputs, self.threads, self.called = [x.copy("K") for x in arrays], get_num_threads(), 0
+        self.inputs, self.made_on, self.called = [x.copy("K") for x in arrays], (get_ident(), get_num_threads()), 0
         with Recorder() as recorder:
             self.results = function(*self.inputs)
         owners = [block.owner() for block in recorder.blocks]
@@ -51,8 +52,8 @@ class Graph:
         self.calls = [(called, arrays_of(arguments)) for called, arguments in recorder.calls]
 
     def holds(self):
-        """Whether it may be called: kernels have scratch memory for so many threads."""
-        return get_num_threads() == self.threads
+        """Whether it may be called: scratch memory (kernels/conv/workspace.py) is of the Python thread that made it, for so many threads of kernels."""
+        return (get_ident(), get_num_threads()) == self.made_on
 
     def __call__(self, *arrays, later=0):
         """The results for these arrays. later: how many calls of dropout there have been since the calls were noted."""

@@ -1,4 +1,5 @@
 """Forward and backward as one call, on the CPU, a GPU and its simulation: bit for bit what the same steps give kernel by kernel."""
+import threading
 import warnings
 from functools import partial
 
@@ -275,6 +276,19 @@ def test_threads():
         same(batches("cpu", 8), [1, 6], before=lambda number, net, optimizer: tinycnn.set_num_threads(1 if number < 5 else before))
     finally:
         tinycnn.set_num_threads(before)
+
+
+def test_another_python_thread():
+    """Kills: scratch memory that two use at the same time."""
+    net, (x, target) = Net(), batches("cpu", 1)[0]
+    gradients = CapturedGradients(net, F.cross_entropy)
+    for _ in range(4):
+        gradients(x, target)
+    made = last(gradients).graph
+    thread = threading.Thread(target=gradients, args=(x, target))
+    thread.start()
+    thread.join()
+    assert made is not None and last(gradients).graph is None
 
 
 def test_other_kernels():
