@@ -44,7 +44,7 @@ class Graph:
             self.results = function(*self.inputs)
         owners = [block.owner() for block in recorder.blocks]
         self.problem, self.later = recorder.problem, recorder.later
-        self.memory = arrange([block for block, owner in zip(recorder.blocks, owners) if owner is None])
+        self.memory, self.shared = arrange([block for block, owner in zip(recorder.blocks, owners) if owner is None])
         self.kept = owners, recorder.kept
         for block, owner in zip(recorder.blocks, owners):
             if owner is not None:
@@ -59,6 +59,8 @@ class Graph:
         """The results for these arrays. later: how many calls of dropout there have been since the calls were noted."""
         if self.called < 2:  # what the function used, and what a comparison did: self.memory takes its place
             give_back_freed_memory()
+        if not self.called:
+            self.shared[:] = 0xFF  # NaN: what is not in the list leaves a gap, whatever the images are
         self.called += 1
         for own, x in zip(self.inputs, arrays, strict=True):
             own[...] = x
@@ -87,7 +89,10 @@ def arrays_of(x):
 
 
 def arrange(blocks):
-    """Memory in which each block has a place of its own from its first to its last call; those with content always, and it is there. block.at is its address."""
+    """(memory in which each block has a place of its own from its first to its last call, and those with content always, which is there; the part of those without).
+
+    block.at is its address.
+    """
     taken, end = [], 0  # (start, end, first call, last call), by start
     for block in sorted(blocks, key=lambda block: (block.content is not None, -block.size)):
         size, first, last = block.size + LINE, block.first, block.last  # with room to begin as far from the beginning of a cache line as it did
@@ -101,10 +106,12 @@ def arrange(blocks):
                     start = other_end
             insort(taken, (start, start + size, first, last))
         block.at, end = start, max(end, start + size)
+    shared = max((other_end for _, other_end, _, _ in taken), default=0)
     memory = np.empty(end + LINE, np.uint8)
-    start = memory.ctypes.data + -memory.ctypes.data % LINE
+    first = -memory.ctypes.data % LINE
+    start = memory.ctypes.data + first
     for block in blocks:
         block.at += start + block.address % LINE
         if block.content:
             ctypes.memmove(block.at, block.content, block.size)
-    return memory
+    return memory, memory[first:first + shared]

@@ -8,7 +8,7 @@ import pytest
 from cuda_device import CUDA, needs_simulator, simulator_only
 
 import tinycnn
-from tinycnn import nn, optim
+from tinycnn import models, nn, optim
 from tinycnn.nn import functional as F
 from tinycnn.random import get_rng_state
 from tinycnn.train.captured import CapturedGradients, compute_gradients
@@ -241,6 +241,17 @@ def test_layers(layer, channels_last):
     for a, b in zip(ours, theirs, strict=True):
         for x, y in zip(a, b, strict=True):
             np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("name, shape", [("lenet5", (1, 32, 32)), ("resnet20", (3, 32, 32))])
+def test_networks(name, shape):
+    """The same images and weights each time. Kills: a comparison that looks at nothing but what was left in memory, NumPy's work in what networks are made of."""
+    net = getattr(models, name)().train()
+    gradients = CapturedGradients(net, F.cross_entropy)
+    x, target = tinycnn.from_numpy(np.random.default_rng(0).standard_normal((3, *shape), np.float32)), tinycnn.from_numpy(np.arange(3))
+    for _ in range(4):
+        gradients(x, target)
+    assert last(gradients).certain
 
 
 def test_hooks(device):
