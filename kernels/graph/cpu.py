@@ -44,6 +44,7 @@ class Graph:
             self.results = function(*self.inputs)
         owners = [block.owner() for block in recorder.blocks]
         self.problem, self.later = recorder.problem, recorder.later
+        give_back_freed_memory()  # or the new memory would be pages that the function wrote to, and be there beside what it writes to next time
         self.memory, self.shared = arrange([block for block, owner in zip(recorder.blocks, owners) if owner is None])
         self.kept = owners, recorder.kept
         for block, owner in zip(recorder.blocks, owners):
