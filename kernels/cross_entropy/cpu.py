@@ -11,12 +11,14 @@ import numpy as np
 from ..graph.record import noted
 from ..runtime import contiguous, jit
 from ..softmax.cpu import log_softmax, log_softmax_backward
-from .reference import check
+from . import reference
+
+check = noted(reference.check)
 
 
 def forward(logits, target, weight, ignore_index, label_smoothing):
     """(losses of target's shape, log_probs of the logits' shape). weight (C,) or None."""
-    noted(check)(logits.shape, target, weight, ignore_index)
+    check(logits.shape, target, weight, ignore_index)
     log_probs = log_softmax(logits, 1)
     losses = np.empty(target.shape, logits.dtype)
     _losses(_rows(log_probs), _flat(target), *_weights(weight, label_smoothing, log_probs), ignore_index, losses.reshape(-1))

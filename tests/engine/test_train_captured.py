@@ -259,13 +259,14 @@ def test_hooks(device):
     net, seen = nn.Linear(4, 5).to(device), []
     gradients = CapturedGradients(net, F.cross_entropy)
     x, target = tinycnn.ones(2, 4, device=device), tinycnn.from_numpy(np.array([1, 2])).to(device)
-    handle = net.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    for listen in (lambda: net.register_forward_hook(lambda module, inputs, output: seen.append(output)), lambda: net.bias.register_hook(seen.append)):
+        handle = listen()
+        for _ in range(4):
+            gradients(x, target)
+        handle.remove()
     for _ in range(4):
         gradients(x, target)
-    handle.remove()
-    for _ in range(4):
-        gradients(x, target)
-    assert len(seen) == 4 and last(gradients).graph is not None
+    assert len(seen) == 8 and last(gradients).graph is not None
 
 
 def test_several_results(device):
@@ -289,29 +290,30 @@ def test_threads():
         tinycnn.set_num_threads(before)
 
 
+def captured():
+    """(captured gradients that have a graph, images and labels)"""
+    gradients, batch = CapturedGradients(Net(), F.cross_entropy), batches("cpu", 1)[0]
+    for _ in range(4):
+        gradients(*batch)
+    assert last(gradients).graph is not None
+    return gradients, batch
+
+
 def test_another_python_thread():
     """Kills: scratch memory that two use at the same time."""
-    net, (x, target) = Net(), batches("cpu", 1)[0]
-    gradients = CapturedGradients(net, F.cross_entropy)
-    for _ in range(4):
-        gradients(x, target)
-    made = last(gradients).graph
-    thread = threading.Thread(target=gradients, args=(x, target))
+    gradients, batch = captured()
+    thread = threading.Thread(target=gradients, args=batch)
     thread.start()
     thread.join()
-    assert made is not None and last(gradients).graph is None
+    assert last(gradients).graph is None
 
 
 def test_other_kernels():
     """Kills: kernels of a table that is no longer wanted. The reference's are all NumPy's: they cannot be repeated."""
-    net, (x, target) = Net(), batches("cpu", 1)[0]
-    gradients = CapturedGradients(net, F.cross_entropy)
-    for _ in range(4):
-        gradients(x, target)
-    made = last(gradients).graph
+    gradients, batch = captured()
     with tinycnn.use_kernels("reference"):
-        gradients(x, target)
-    assert made is not None and last(gradients).graph is None
+        gradients(*batch)
+    assert last(gradients).graph is None
 
 
 @pytest.mark.parametrize("make", [partial(optim.Adam, lr=0.01), partial(optim.RMSprop, lr=0.01, momentum=0.9)])

@@ -36,6 +36,12 @@ def compute_gradients(model, loss_function, images, labels):
     return tuple(x.detach() for x in results) if isinstance(results, tuple) else results.detach()
 
 
+def has_hooks(model):
+    """Whether somebody listens to a module or to the gradient of a parameter."""
+    return (any(module._forward_pre_hooks or module._forward_hooks or module._backward_hooks for module in model.modules())
+            or any(parameter.hooks and any(parameter.hooks.values()) for parameter in model.parameters()))
+
+
 class CapturedGradients:
     """What `compute_gradients` does, and gives, bit for bit. loss_function: (the model's output, labels) -> the loss, or a tuple of tensors of which that is the first.
 
@@ -48,7 +54,7 @@ class CapturedGradients:
         self.passes = {}  # by the form of images and labels: the last batch of an epoch may be smaller
 
     def __call__(self, images, labels):
-        if any(module._forward_pre_hooks or module._forward_hooks or module._backward_hooks for module in self.parts[0].modules()):
+        if has_hooks(self.parts[0]):
             return compute_gradients(*self.parts, images, labels)
         form = tuple((x.device, x.device.kernels, x.shape, x.dtype, x.array.strides) for x in (images, labels))
         passes = self.passes[form] = self.passes.pop(form, None) or Passes(*self.parts)
