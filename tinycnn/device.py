@@ -11,21 +11,20 @@ from functools import lru_cache
 import numpy as np
 
 from . import kernels
+from .kernels.graph import is_wanted
 
 
 class Device:
     """name, the array module `xp`, the kernel table `kernels` (see tinycnn.kernels), `to_numpy`, which gives an array of this device as a NumPy array, and whether the
-    device `queues` its kernels: then looking at a number means to wait for all of them. `captured` makes of a function that computes arrays of one shape one that gives
-    the same by fewer launches, where the device has launches. `graph(function, *arrays)` calls a function, and gives what calls the same kernels again for other arrays
-    (or None), and the results (kernels/graph/cpu.py, kernels/cuda/graph.py)."""
+    device `queues` its kernels: then looking at a number means to wait for all of them. `graph(function, *arrays)` calls a function, and gives what calls the same
+    kernels again for other arrays (or None), and the results (kernels/graph/cpu.py, kernels/cuda/graph.py)."""
 
-    def __init__(self, name, xp, table, to_numpy, graph, queues=False, captured=lambda function: function):
+    def __init__(self, name, xp, table, to_numpy, graph, queues=False):
         self.name = name
         self.xp = xp
         self.kernels = kernels.backend(table)
         self.to_numpy = to_numpy
         self.queues = queues
-        self.captured = captured
         self.graph = graph
 
     def __repr__(self):
@@ -42,7 +41,7 @@ class Device:
 
 
 def _cpu_graph(function, *arrays):
-    if os.environ.get("TINYCNN_GRAPH") == "0" or cpu.kernels.name != "cpu":  # the reference's work is NumPy's, and cannot be repeated
+    if not is_wanted(by_default=True) or cpu.kernels.name != "cpu":  # the reference's work is NumPy's, and cannot be repeated
         return None, function(*arrays)
     from .kernels.graph.cpu import graph  # brings Numba
     return graph(function, *arrays)
@@ -55,9 +54,9 @@ cpu = Device("cpu", np, os.environ.get("TINYCNN_KERNELS") or "cpu", lambda array
 def cuda():
     """The GPU, or its simulation; a RuntimeError says what is missing."""
     from .kernels.cuda import array_module
-    from .kernels.cuda.graph import Captured, graph
+    from .kernels.cuda.graph import graph
     xp = array_module()
-    return Device("cuda", xp, "cuda", xp.asnumpy, graph, queues=True, captured=Captured)
+    return Device("cuda", xp, "cuda", xp.asnumpy, graph, queues=True)
 
 
 DEVICES = {"cpu": lambda: cpu, "cuda": cuda}  # made when first asked for

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..runtime import add_to
+from ..graph.record import noted
 
 
 class Epilogue(NamedTuple):
@@ -33,14 +33,21 @@ NOTHING = Epilogue()
 
 def finish(y, epilogue):
     """The epilogue, on a y (N, K, P, Q) that has been computed in memory of its own."""
+    out = epilogue.out
+    if out is None:
+        out = np.empty_like(y[:, :, :y.shape[2] // 2, :y.shape[3] // 2]) if epilogue.pool else y
+    _finish(y, epilogue, out)
+    return out
+
+
+@noted
+def _finish(y, epilogue, out):
     if epilogue.add is not None:
-        add_to(y, epilogue.add)
+        y += epilogue.add
     if epilogue.relu:
         np.maximum(y, 0, out=y)
     if epilogue.pool:
         N, K, P, Q = y.shape
         y = y[:, :, :P - P % 2, :Q - Q % 2].reshape(N, K, P // 2, 2, Q // 2, 2).max((3, 5))
-    if epilogue.out is None:
-        return y
-    epilogue.out[...] = y
-    return epilogue.out
+    if out is not y:
+        out[...] = y

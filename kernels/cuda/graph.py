@@ -17,49 +17,21 @@ kernels are compiled, tables copied. The second one captures.
 
 Source: NVIDIA, CUDA C++ Programming Guide, section on CUDA Graphs (stream capture).
 """
-import os
 import threading
-import warnings
 from contextlib import suppress
 
 import numpy as np
 
+from ..graph import is_wanted
 from .backend import array_module, is_simulated
-from .memory import empty, empty_like, lies_channels_last
+from .memory import empty, empty_like
 
 _capturing = threading.local()  # .later: of the Graph that this thread captures
 
 
-class Captured:
-    """function(x), from a device array to a list of device arrays, with the same results in fresh memory: from the second call on by a graph.
-
-    x has the same shape and dtype in all calls, and the function's launches depend on nothing but those and x's order in memory; each order has a graph of its own.
-    Where capturing fails, calls go on launch by launch, after a warning that says why. One thread at a time may call it, and while it captures (at the second call,
-    for as long as one call takes) no other thread may wait for the whole device.
-    """
-
-    def __init__(self, function):
-        self.function, self.wanted = function, is_wanted()
-        self.graphs = {}  # whether x lies channels-last: its Graph, or None after the first call
-
-    def __call__(self, x):
-        order = lies_channels_last(x)
-        if self.wanted and order in self.graphs:
-            try:
-                self.graphs[order] = self.graphs[order] or Graph(self.function, x)
-            except Exception as error:  # whatever it is: the function itself has run before
-                self.wanted, self.graphs = False, {}
-                warnings.warn(f"no CUDA graph, kernels are launched one by one: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)
-            else:
-                return self.graphs[order](x)
-        results = self.function(x)
-        self.graphs.setdefault(order)
-        return results
-
-
 def graph(function, *arrays):
     """(a Graph of what function(*arrays) launches, or None where graphs are not wanted; what that gives)."""
-    if not is_wanted():
+    if not is_wanted(by_default=not is_simulated()):  # there it has nothing to gain
         return None, function(*arrays)
     captured = Graph(function, *arrays)
     return captured, captured(*arrays)
@@ -126,11 +98,3 @@ def copied(x):
     y = empty_like(x)
     y[...] = x
     return y
-
-
-def is_wanted():
-    """Whether graphs are captured: TINYCNN_GRAPH=1 or 0; by default on a GPU, and not on the simulator, which has nothing to gain."""
-    choice = os.environ.get("TINYCNN_GRAPH") or ("0" if is_simulated() else "1")
-    if choice not in ("0", "1"):
-        raise ValueError(f"TINYCNN_GRAPH is {choice!r}; it can be 0 or 1")
-    return choice == "1"

@@ -226,11 +226,13 @@ SHARED = [two_readers_of_a_relu, relu_in_place_then_both, norm_and_what_it_norma
 
 
 @pytest.mark.parametrize("function", SHARED)
-def test_results_with_several_readers(function):
+@pytest.mark.parametrize("kernels", ["reference", "cpu"])
+def test_results_with_several_readers(function, kernels):
     """Kills: a result that is fused away or overwritten although somebody still reads it; a convolution that adds before the other operand is there; BatchNorm folded
     into a shared weight, or past a ReLU; the user's images changed."""
-    check(Net(function), images(3, 4, 6, 5))
-    check(Net(function), images(3, 4, 1, 1))  # on which flattening is a view
+    with tinycnn.use_kernels(kernels):
+        check(Net(function), images(3, 4, 6, 5))
+        check(Net(function), images(3, 4, 1, 1))  # on which flattening is a view
 
 
 def what_nobody_else_reads(net, x):

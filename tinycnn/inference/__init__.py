@@ -5,6 +5,7 @@
     rewrite.py      fewer steps with the same result: BatchNorm, ReLU and additions into the convolution before them
     memory.py       where results lie: concatenations in place, buffers that serve again and again
     steps.py        what a step runs
+    captured.py     all of it as one call
 """
 from .fused import Fused, fuse
 

@@ -29,8 +29,8 @@ def fuse(model, fallback=False):
     hundredths of a second) no other thread may compute; calls of the same fused module from several threads wait for each other.
 
     It computes on the device of the images, wherever the model was. On a GPU BatchNorm is folded; ReLU and additions are kernels of their own, concatenations are copied,
-    and buffers are CuPy's. There the second call for a shape captures the kernels in a CUDA graph, with memory of its own, and later calls are one launch
-    (TINYCNN_GRAPH=0: kernel by kernel, always).
+    and buffers are CuPy's. The second call for a shape captures the kernels: there in a CUDA graph, with memory of its own, and later calls are one launch; on the CPU,
+    for a few images, in a list, which later calls from the same thread go through (captured.py. TINYCNN_GRAPH=0: kernel by kernel, always).
 
     Results do not require gradients. Models whose Python code looks at numbers, and operations that are not known, raise a ValueError when the first images come;
     with fallback=True they run as they are instead.

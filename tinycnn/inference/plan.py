@@ -9,6 +9,7 @@ import numpy as np
 
 from ..kernels.layout import from_nhwc
 from ..tools.graph import trace
+from .captured import Captured
 from .describe import line
 from .memory import Places, assign
 from .rewrite import rewritten
@@ -51,7 +52,7 @@ class Plan:
         kept = set(self.outputs)
         self._run = [(function, given, [] if name in arrays else arguments.get(name, []), brought, name if name in kept else None)
                      for function, given, name, brought in self._run]
-        self._results = device.captured(partial(one_by_one, self._run, arguments.get("image", []), self.outputs))
+        self._results = Captured(partial(one_by_one, self._run, arguments.get("image", []), self.outputs, device.kernels.elementwise.copy), device)
 
     def __call__(self, image):
         """[the results] for an image batch, an array of the planned shape and dtype."""
@@ -62,7 +63,7 @@ class Plan:
         return "\n".join([head, *(f"  {line(step)}" for step in self.steps)])
 
 
-def one_by_one(steps, readers_of_image, outputs, image):
+def one_by_one(steps, readers_of_image, outputs, copy, image):
     """The results, when all steps have run."""
     for arguments, position in readers_of_image:
         arguments[position] = image
@@ -75,7 +76,7 @@ def one_by_one(steps, readers_of_image, outputs, image):
             other[position] = y
         if name is not None:
             results[name] = y
-    return [image.copy() if name == "image" else results[name] for name in outputs]
+    return [copy(image) if name == "image" else results[name] for name in outputs]
 
 
 def allocate(steps, places):

@@ -84,8 +84,8 @@ def adaptive_avg_pool(step, device, out, given):
 
 def flatten(step, device, out, given):
     """A view where elements lie in the order of (C, H, W), such as those of 1x1 maps; else they are brought into it."""
-    shape = step.shape
-    return lambda x: x.reshape(shape)
+    shape, reshape = step.shape, device.kernels.elementwise.reshape
+    return lambda x: reshape(x, shape)
 
 
 def cat(step, device, out, given):
@@ -94,18 +94,19 @@ def cat(step, device, out, given):
         concatenate = device.kernels.elementwise.concatenate
         return lambda *inputs: concatenate(inputs, 1)
     ends = np.cumsum([shape[1] for shape in step.input_shapes])
+    copy_ = device.kernels.elementwise.copy_
     copied = [(k, out[:, end - shape[1]:end]) for k, (end, shape) in enumerate(zip(ends, step.input_shapes)) if k not in step.in_place]
 
     def run(*inputs):
         for k, place in copied:
-            place[...] = inputs[k]
+            copy_(place, inputs[k])
         return out
     return run
 
 
 def as_it_is(step, device, out, given):
     """An operation without a form of its own, called again as it was called in the trace."""
-    apply, positions, overlap = step.options["function"].apply, step.options["results"], device.xp.may_share_memory
+    apply, positions, overlap, copy = step.options["function"].apply, step.options["results"], device.xp.may_share_memory, device.kernels.elementwise.copy
     arguments = [x.to(device) if isinstance(x, Tensor) else x for x in step.options["arguments"]]
 
     def run(*inputs):
@@ -115,7 +116,7 @@ def as_it_is(step, device, out, given):
         with no_grad():
             y = apply(*given)
         y = (y[0] if isinstance(y, tuple) else y).array
-        return y.copy() if any(overlap(y, x) for x in inputs) else y  # a view of what will be overwritten
+        return copy(y) if any(overlap(y, x) for x in inputs) else y  # a view of what will be overwritten
     return run
 
 
