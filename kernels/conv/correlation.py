@@ -115,8 +115,8 @@ PIXELS = 64  # results of a task, at least, if there are as many: they share the
 FEWEST, ENOUGH = 48, 8  # results of a task, at least, where otherwise there would be less than so many tasks
 TASKS = 16  # wanted, so that threads have something to share out
 EQUAL = 8, 4, 2  # tasks are a multiple of one of these, so that so many threads have equally many: 25 tasks for two threads are 13 and 12, which costs 4%
-WORTH = 0.9  # of all products, those inside the source, at most, if the others are to be left out
-CROWDED = 512  # elements: places in images a multiple of that apart would compete for the same places in the cache
+WORTH = 0.98  # of all products, those inside the source, at most, if the others are to be left out
+ABREAST = 512 << 10  # elements that the windows of a row of results cover in 8 images, at most, if these are to be read together
 GAP = 16  # elements, a cache line
 LANES = 32  # filters are divided among tasks in multiples of this
 
@@ -171,7 +171,7 @@ def share_inside(images, groups, source, down, across):
     """
     H, W, pixel, C = source
     filters_in_a_piece = all(len(axis.offsets) == axis.reach for axis in (down, across)) and groups == 1 and pixel == C
-    if not (images and filters_in_a_piece) or H * W * C % CROWDED == 0 or ROWS * W * C * down.reach > COPY:
+    if not (images and filters_in_a_piece) or ROWS * W * C * down.reach > ABREAST:
         return 1
     share = down.inside(H) * across.inside(W) * parts(images, ROWS) * ROWS / images
     return share if share <= WORTH else 1
