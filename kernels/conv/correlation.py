@@ -42,6 +42,11 @@ class Axis(NamedTuple):
         reads = np.add.outer(np.arange(self.count) * self.stride, self.offsets)
         return float(np.mean((reads >= 0) & (reads < length))) if reads.size else 1.0
 
+    def sees(self, offset, length):
+        """(first, end) of the results that read inside a source of that length by that offset."""
+        first = min(self.count, max(0, -(offset // self.stride)))
+        return first, max(first, min(self.count, (length - 1 - offset) // self.stride + 1))
+
     def within(self, length):
         """Whether all reads fall inside a source of that length."""
         return not self.offsets or (self.offsets[0] >= 0 and self.offsets[0] + self.extent <= length)

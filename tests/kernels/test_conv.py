@@ -151,6 +151,23 @@ def test_zeros_around_images_are_not_multiplied(case):
     assert not np.isnan(y[:, :, 0]).any() and not y[:, :, 0].any()  # over the first row of results it lies outside
 
 
+@pytest.mark.parametrize("H, stride", [(9, 2), (70, 1), (8, 3)])
+def test_zeros_around_images_are_in_no_weight_gradient(H, stride):
+    """Blocks of several images and of some rows. Kills: sums over all results; rows or columns left out at the wrong end, or of the wrong tap."""
+    geometry = Geometry((stride, stride), (1, 1))
+    (P, Q), channels = geometry.output_size((H, 8), (3, 3)), 18  # a tile of 9 or 6 weights has one tap
+    x = np.ones((5, channels, H, 8))
+    for edge, taps in (((slice(None), slice(None), 0), (slice(None), slice(None), 0)), ((Ellipsis, 0), (Ellipsis, 0)),
+                       ((slice(None), slice(None), P - 1), (slice(None), slice(None), 2)), ((Ellipsis, Q - 1), (Ellipsis, 2))):
+        dy = np.ones((5, 7, P, Q))
+        dy[edge] = np.inf
+        dw = cpu.weight_grad(dy, x, (7, channels, 3, 3), geometry, algorithm="implicit")
+        reaches = edge[-1] == 0 or ((P if len(edge) == 3 else Q) - 1) * stride + 1 >= (H if len(edge) == 3 else 8)
+        seen = np.isinf(dw)
+        seen[taps] = ~seen[taps] if reaches else seen[taps]
+        assert seen.all() and not np.isnan(dw).any()
+
+
 @pytest.mark.parametrize("algorithm", ["implicit", "winograd", "depthwise"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", CASES | LARGE)
