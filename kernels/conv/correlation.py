@@ -137,7 +137,8 @@ def plan(images, groups, source, target, down, across):
     together = ROWS if abreast else 1  # images that go through a block side by side, as if they were one with so many times wider rows
     sets, columns = parts(images, together), across.count * together
     width = source[1] if in_place else across.extent
-    rows_read = max(1, down.stride * width * depth * together)
+    touched = min(down.stride, down.reach) * min(width, across.count * across.reach) if in_place else down.stride * width  # pixels, for a row of results
+    rows_read = max(1, touched * depth * together)
     rows = max(1, min(down.count, COPY // rows_read))
     if len(down.offsets) * len(across.offsets) * depth * filters <= KEPT:  # then every task may read all weights
         rows = min(rows, max(parts(PIXELS, max(1, columns)), parts(down.count, parts(TASKS, max(1, sets * groups)))))

@@ -23,22 +23,19 @@ class Captured:
 
     def __call__(self, images):
         order = images.strides
-        graph = self.graphs.get(order, False)
-        if not (self.device.queues or images.nbytes <= MOST_BYTES) or self._is_first(order):
+        if images.nbytes > MOST_BYTES and not self.device.queues:
             return self.function(images)
+        if order not in self.graphs:
+            while len(self.graphs) >= MOST_ORDERS:
+                del self.graphs[next(iter(self.graphs))]
+            self.graphs[order] = None
+            return self.function(images)
+        graph = self.graphs[order]
         if graph is None:
             return self._capture(order, images)
         if not (graph and graph.holds()):
             return self.function(images)
         return graph(images) if graph.certain else self._compare(order, images)
-
-    def _is_first(self, order):
-        if order in self.graphs:
-            return False
-        while len(self.graphs) >= MOST_ORDERS:
-            del self.graphs[next(iter(self.graphs))]
-        self.graphs[order] = None
-        return True
 
     def _capture(self, order, images):
         try:
