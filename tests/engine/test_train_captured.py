@@ -189,6 +189,21 @@ def test_what_is_not_seen(where):
     assert len(found) == 1
 
 
+def test_what_a_module_keeps_for_itself():
+    """Computed by NumPy, into an array that stays. Kills: a comparison with what is still there from the pass that it is compared with."""
+    class Keeps(nn.Linear):
+        kept = tinycnn.zeros(3, 5)
+
+        def forward(self, x):
+            y = super().forward(x)
+            self.kept.array[...] = np.tanh(y.detach().numpy())
+            return y * self.kept
+    gradients, x, target = CapturedGradients(Keeps(4, 5), F.cross_entropy), tinycnn.ones(3, 4), tinycnn.from_numpy(np.arange(3))
+    with pytest.warns(RuntimeWarning, match="no graph, kernels are called one by one: when they were repeated") as found:
+        losses = {gradients(x, target).item() for _ in range(5)}
+    assert len(found) == len(losses) == 1
+
+
 def test_a_class_that_there_is_not():
     """Kills: a label that is looked up in memory without being looked at before."""
     net = nn.Linear(4, 5)
