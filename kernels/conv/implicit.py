@@ -8,9 +8,9 @@ of the filter (which lie in a row), and from there to the next row by a jump tha
 unfolded image. Weights are packed beforehand in the order in which they are met, 32 filters side by side.
 
 Where windows stick out of the image, a task first copies the rows that it reads into its scratch memory, with zeros around them; where they do not, as for every
-1x1 filter, it reads them where they lie. And where there are eight images, a tile is one place of each: all have the same taps outside, a third of the products for 5x5
-filters on 7x7 images, 9% for 3x3 with stride 2 on 14x14, which are left out; nothing is copied, and no tile is left half empty. 3 input channels, as in a first layer,
-are nothing special: 7 pixels of a row are 21 elements in a row.
+1x1 filter, it reads them where they lie. And where there are eight images or more, a tile is one place of eight: all have the same taps outside, a third of the products
+for 5x5 filters on 7x7 images, 9% for 3x3 with stride 2 on 14x14, which are left out; nothing is copied, and no tile is left half empty. 3 input channels, as in a first
+layer, are nothing special: 7 pixels of a row are 21 elements in a row.
 
 The input gradient is the same loop on dy, phase by phase: see correlation.py (that of a first layer is not: first_gradient.py). Bias, a residual and the ReLU are
 applied to the tile while it is in registers.
