@@ -64,7 +64,7 @@ def test_the_cases_are_what_they_are_called():
     for case in CASES:
         x, _, shape, geometry = problem(case, np.float32)
         shares += [weight_share(sizes(x.shape, shape, geometry), geometry, 4, threads) for threads in (1, 2, 7)]
-    for seen in ({share.x_in_place for share in shares}, {share.dy_in_place for share in shares}):
+    for seen in ({share.x_in_place for share in shares}, {share.dy_in_place for share in shares}, {share.asks for share in shares}):
         assert seen == {False, True}
     assert {share.splits for share in shares} >= {1, 4, 8} and {share.down for share in shares} >= {1, 2} and {share.across for share in shares} >= {1, 2}
     assert any(share.filters < share.K // share.down for share in shares) and any(share.channels < share.C // share.across for share in shares)
