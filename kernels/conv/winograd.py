@@ -6,10 +6,11 @@
     M[i] (T, K)  =  V[i] @ U[i]      n*n matrix products; U = G W G^T, packed, was made once
     Y            =  A^T M A      and bias, residual, ReLU, while it is at hand
 
-**Caches** decide how it is scheduled. Each thread takes a *block* of tiles, a few dozen, through all three steps: V of all channels, then M and Y for 64 filters at a
-time. V and such a piece of M stay in the second-level cache, and U passes by from the last one, or stays too if it is small. It pays if a block has 24 tiles or
-more: with fewer, U would have to come faster than it can. So if C is 512 or tiles are scarce, a chunk of all tiles goes through the steps in *phases* instead:
-everything is transformed, then multiplied, each thread holding a part of one U[i] at a time, then transformed back, by way of the last cache.
+**Caches** decide how it is scheduled. A task takes a *block* of tiles, some dozens, through all three steps: V of all channels, then M and Y for 64 filters at a time, by
+one thread. Such a piece of M stays in the second-level cache, V there or in the last one, and U passes by. It is read once for every block, so blocks are large.
+Where tiles are scarce there are as many blocks as threads only if each is whole rows of the products; else the filters are divided too, and each thread computes V
+for itself: to compute it twice takes less time than to fetch from another core what that has just written, 16 to 32 bytes per ns where both cores have one last
+cache, and 2 where they have not, as on processors made of several dies (kernels/conv/tiles.py).
 
 A tile's row of V holds its n*n places one after the other, so that the transform writes to one stretch of memory; the products do not care how far apart their rows are.
 Writing is most of a transform's time: 36 vectors in 75 ns, 37 ns of which arithmetic, and into the second-level cache a core writes no more than 44 GB/s.
@@ -18,7 +19,7 @@ Writing is most of a transform's time: 36 vectors in 75 ns, 37 ns of which arith
 four by four, as one of 59 x 59 with a row and column of zeros between neighbours, which is padding for both: 15 x 15 tiles, 225 instead of 256. Where a tile reaches
 into the next image, it is gathered and scattered pixel by pixel, as at any border.
 
-**Threads** share out blocks of tiles, or in the second phase the places; each result is computed by one thread, in one order.
+**Threads** share out blocks, or parts of the filters; each result is computed by one thread, in one order, however they are cut.
 
 **Napkin**, F(4x4, 3x3): 2*N*K*C*P*Q * 36/16 FLOPs instead of *9, a quarter. 64 channels, 224x224, batch 16: 59 GFLOP become 15, 42 ms on two cores (350 GFLOP/s), but
 x and y are 205 MB each, 20 ms at 23 GB/s: memory is near.
@@ -28,6 +29,7 @@ at 140 to 165 of 175 GFLOP/s; the rest is transforms, which write V and M to the
 """
 from functools import lru_cache
 from math import inf
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -45,6 +47,7 @@ from .epilogue import NOTHING
 from .implicit import turn
 from .outputs import source, target
 from .sizes import sizes
+from .tiles import SCRATCH
 from .winograd_forms import F2x3, F2x5, F4x3
 from .winograd_transform import constant_of, transform, transform_past_cache
 from .workspace import aligned, workspace
@@ -54,19 +57,13 @@ POOLS = True  # tiles of results are even, so that none of 2 x 2 results lies in
 RATE = 130e9  # FLOP/s of one core
 MOVE = 0.16e-9  # seconds for an element of V or M: computed, written, read
 READ, FETCH = 0.3e-9, 0.5e-9  # seconds for an element of U, from the last cache, or from memory
+FOREIGN = 0.2e-9  # for one of x that may be another core's
 NEAR = 4 << 20  # elements of U that the last cache may hold
-BLOCK = 400 << 10  # elements of a block's V and M: most of the second-level cache
-KEPT = 150 << 10  # elements of U that stay in the second-level cache beside a block
-FEWEST, MOST = 24, 56  # tiles of a block: at least, if U does not stay; at most
-BEGIN = 2  # tiles that take as long as to begin a block
-MANY = 4 * FEWEST  # tiles in all, at least, if U does not stay
-PADDED = 1.1  # of them, rows that are computed, at most, if U does not stay
+NEARBY = 400 << 10  # elements of a block's V and M that stay in the second-level cache, most of them
+MOST = 56  # tiles of a block
 LONGEST, FEWER = 8, 0.95  # images in a row of a sheet, at most; and tiles of sheets, of those without, at most
-CHUNK = 10 << 20  # elements of a chunk's V and M
-PIECES = 32  # of a chunk, for threads to share out
 AHEAD = 4  # channels that weights are asked for ahead
-SHARE = 64  # filters that are multiplied at once
-TOGETHER = 2 * SHARE  # filters of a task in phases
+SHARE, PANEL = 64, 32  # filters that are multiplied at once, and in multiples of which they are divided
 
 
 def cost(form, n, geometry, dtype):
@@ -102,13 +99,12 @@ def choose(form, n, geometry):
 
 
 def scratch(form, n, geometry):
-    """V and M of every thread's block, or of a chunk."""
+    """V and M of every thread's block."""
     if form == "weight_grad":
         from . import winograd_weights
         return winograd_weights.scratch(n, geometry)
-    tiling = forward_tiling(n, geometry) if form == "forward" else gradient_tiling(n, geometry)
-    block, elements = tiles_at_once(tiling, numba.get_num_threads())
-    return elements * (numba.get_num_threads() if block else 1)
+    tiling, threads = forward_tiling(n, geometry) if form == "forward" else gradient_tiling(n, geometry), numba.get_num_threads()
+    return scratch_of(tiling, cut_of(tiling, threads)) * threads
 
 
 # ------------------------------------------------------------------------------------------------------------------ the three forms
@@ -197,37 +193,40 @@ def sheet_of(N, results, source, padding, m):
     return best if tiles(best) <= FEWER * tiles(sheet(1, 1)) else sheet(1, 1)
 
 
+class Cut(NamedTuple):
+    """How tiles and filters are shared out: every block of tiles meets every part of the filters."""
+
+    blocks: int
+    filters: int  # of a part
+
+
 @lru_cache(maxsize=1024, typed=True)  # as tuples, tilings of two forms may be equal
-def tiles_at_once(tiling, threads):
-    """(tiles of a thread's block, elements of its scratch), or (0, elements of all) if the tiles go through the steps in phases."""
-    each, u = elements_of_tile(tiling, SHARE), tiling.SIZE ** 2 * tiling.C * tiling.K
+def cut_of(tiling, threads):
+    """The Cut that takes the least time."""
+    each, places, eights = elements_of_tile(tiling), tiling.SIZE ** 2, parts(tiling.tiles, 8)
+    most = max(1, min(MOST, SCRATCH // 4 // threads // each) // 8)  # groups of eight tiles, which the products take at once
+    u = READ if places * tiling.C * tiling.K <= NEAR else FETCH
 
-    def blocks(block):
-        """The blocks of the thread that has most."""
-        return parts(parts(tiling.tiles, block), threads)
-    possible = range(8, max(8, min(MOST, BLOCK // each)) + 1, 8)
-    block = min(possible, key=lambda block: blocks(block) * (block + BEGIN))
-    if (block >= FEWEST and tiling.tiles >= MANY and threads * blocks(block) * block <= PADDED * tiling.tiles) or (u <= KEPT and each * block <= BLOCK):
-        return block, each * block + border(tiling)
-    each = elements_of_tile(tiling, tiling.K)
-    return 0, each * chunk_of(tiling, each) + border(tiling)
-
-
-def elements_of_tile(tiling, filters):
-    """Of V and M, and a line more each, lest tiles be a power of two apart and compete for the same places in the cache."""
-    return tiling.SIZE ** 2 * (whole(tiling.C) + whole(filters)) + 2 * LINE
+    def time(cut):
+        """Of the thread that has most to do, in seconds: each part of U passes by while it is multiplied, and V is computed where a new block begins."""
+        divided, tiles = parts(tiling.K, cut.filters), parts(eights, cut.blocks) * 8
+        tasks = parts(cut.blocks * max(1, divided), threads)
+        part = places * tiling.C * cut.filters
+        source = tiling.OUTPUTS ** 2 * FOREIGN if divided > 1 else 0
+        return tasks * part * max(2 * tiles / RATE, u / 2) + parts(tasks, max(1, divided)) * tiles * tiling.C * (places * MOVE / 2 + source)
+    fewest = max(1, parts(eights, most))
+    filters = sorted({max(1, parts(parts(tiling.K, PANEL), count)) * PANEL for count in range(1, threads + 1)}, reverse=True)
+    return min((Cut(blocks, some) for some in filters for blocks in range(fewest, max(fewest, min(eights, fewest + 2 * threads)) + 1)), key=time)
 
 
-def chunk_of(tiling, each):
-    """Tiles of a chunk: about equal chunks."""
-    u = tiling.SIZE ** 2 * tiling.C * tiling.K
-    most = max(64, min(CHUNK, u) // each)  # as large as U: much smaller, and reading U for each chunk costs more than V and M gain by staying in the cache
-    return parts(parts(tiling.tiles, max(1, parts(tiling.tiles, most))), 8) * 8 if tiling.tiles else 8
+def elements_of_tile(tiling):
+    """Of V and a piece of M, and a line more each, lest tiles be a power of two apart and compete for the same places in the cache."""
+    return tiling.SIZE ** 2 * (whole(tiling.C) + SHARE) + 2 * LINE
 
 
-def border(tiling):
-    """Elements for a tile at the border."""
-    return tiling.SIZE ** 2 * whole(tiling.C)
+def scratch_of(tiling, cut):
+    """Elements of a thread's V and M, and of a tile at the border."""
+    return parts(parts(tiling.tiles, 8), max(1, cut.blocks)) * 8 * elements_of_tile(tiling) + tiling.SIZE ** 2 * whole(tiling.C)
 
 
 LINE = 16  # elements of a cache line
@@ -307,72 +306,55 @@ def _transform_some(form, w, w0, first, inner, outer, turned, past, u, u0):
 
 def convolution(u, out, start, tiling, groups, bias=None, relu=False, pool=False, in_place=False):
     """The function of a flat source that takes every group in turn: out[start + ...] = the convolution with transformed filters, and the epilogue."""
-    dtype, (block, elements) = u.dtype, tiles_at_once(tiling, numba.get_num_threads())
+    cut = cut_of(tiling, numba.get_num_threads())
+    dtype, elements = u.dtype, scratch_of(tiling, cut)
     nothing = np.zeros(0, dtype)
     bias = nothing if bias is None else contiguous(bias)
     past = start == 0 and not in_place and past_cache(out, tiling.target_pixel) and tiling.K % LINE == 0
-    chunk, own, shared = (0, elements, 0) if block else (chunk_of(tiling, elements_of_tile(tiling, tiling.K)), border(tiling), elements)
     filters = u.reshape(groups, -1)
 
     def run(x, add=None):
         add = nothing if add is None else source(add)
-        with workspace(own, dtype, shared) as (rows, all_tiles):
+        with workspace(elements, dtype) as (rows, _):
             for g in range(groups):
                 k = g * tiling.K
-                arguments = (tiling, x, g * tiling.C, filters[g], bias, k, add, tiling.K * groups, relu, pool, past, out, start + k)
-                if block:
-                    _in_blocks(*arguments, block, rows)
-                else:
-                    _in_phases(*arguments, chunk, all_tiles, rows)
+                _convolve(tiling, x, g * tiling.C, filters[g], bias, k, add, tiling.K * groups, relu, pool, past, out, start + k, *cut, rows)
     return run
 
 
 @jit(parallel=True)
-def _in_blocks(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, block, scratch):
-    """Each block of tiles through all three steps, by one thread."""
-    tiles, places = tiles_of(form), constant_of(form, "SIZE") ** 2
-    for number in prange((tiles + block - 1) // block):
-        mine = scratch[get_thread_id()]
-        first = np.int64(number) * block
-        end = min(tiles, first + block)
-        C, K = whole_vectors(form.C, x), whole_vectors(min(SHARE, form.K), x)
-        v_row, m_row = places * C + 16, places * K + 16
-        edge, v, m = mine[:places * C], mine[places * C:places * C + block * v_row], mine[places * C + block * v_row:]
+def _convolve(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, blocks, filters, scratch):
+    """Every block of tiles with every part of the filters; the parts of a block follow one another."""
+    parts = (form.K + filters - 1) // filters
+    transformed = np.full(len(scratch), -1)  # the block whose V each thread has
+    for task in prange(blocks * parts):
+        thread, block, k = get_thread_id(), np.int64(task) // parts, np.int64(task) % parts * filters
+        new = transformed[thread] != block
+        _three_steps(form, block, blocks, new, k, min(form.K, k + filters), x, x0, u, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, scratch[thread])
+        transformed[thread] = block
+
+
+@jit
+def _three_steps(form, block, blocks, new, begin, behind, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, mine):
+    """A block of tiles through all three steps, for the filters from `begin` to `behind`. new: whether V is still to be computed."""
+    places, eights = constant_of(form, "SIZE") ** 2, (tiles_of(form) + 7) // 8
+    first, end, most = eights * block // blocks * 8, min(tiles_of(form), eights * (block + 1) // blocks * 8), (eights + blocks - 1) // blocks * 8
+    C, K = whole_vectors(form.C, x), SHARE
+    v_row, m_row = places * C + LINE, places * K + LINE
+    edge, v, m = mine[:places * C], mine[places * C:places * C + most * v_row], mine[places * C + most * v_row:]
+    if new:
         input_tiles(form, first, end, x, x0, edge, v, 0, v_row, C)
-        for k in range(0, form.K, SHARE):
-            some = min(SHARE, form.K - k)
-            width = whole_vectors(some, x)
-            for i in range(places):
-                here, following = place_of(form, i, k, width, form.C), place_of(form, i + 1, k, width, form.C)
-                multiply_panels(end - first, some, form.C, v, i * C, v_row, 1, k == 0, u, here, following, m, i * width, m_row, False)
-            output_tiles(form, first, end, k, k + some, m, 0, m_row, width, edge, bias, k0, residual, residual_pixel, relu, pool, past, y, y0)
-
-
-@jit(parallel=True)
-def _in_phases(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, chunk, shared, scratch):
-    """Chunk by chunk, all threads together: transform, multiply, transform back."""
-    tiles, places = tiles_of(form), constant_of(form, "SIZE") ** 2
-    C, K = whole_vectors(form.C, x), whole_vectors(form.K, x)
-    v_row, m_row = places * C + 16, places * K + 16
-    v, m = shared[:chunk * v_row], shared[chunk * v_row:]
-    for first in range(0, tiles, chunk):
-        count = min(chunk, tiles - first)
-        pieces = min(count, PIECES)
-        for piece in prange(pieces):
-            begin, end = count * np.int64(piece) // pieces, count * (np.int64(piece) + 1) // pieces
-            input_tiles(form, first + begin, first + end, x, x0, scratch[get_thread_id()], v, begin * v_row, v_row, C)
-        cuts = (form.K + TOGETHER - 1) // TOGETHER
-        for task in prange(places * cuts):
-            i, first_k = np.int64(task) // cuts, np.int64(task) % cuts * TOGETHER
-            for k in range(first_k, min(form.K, first_k + TOGETHER), SHARE):
-                some = min(SHARE, form.K - k)
-                here = place_of(form, i, k, whole_vectors(some, x), form.C)
-                following = place_of(form, i, k + SHARE, whole_vectors(min(SHARE, max(0, form.K - k - SHARE)), x), form.C)
-                multiply_panels(count, some, form.C, v, i * C, v_row, 1, k == first_k, u, here, following, m, i * K + k, m_row, False)
-        for piece in prange(pieces):
-            begin, end = count * np.int64(piece) // pieces, count * (np.int64(piece) + 1) // pieces
-            square = scratch[get_thread_id()]
-            output_tiles(form, first + begin, first + end, 0, form.K, m, begin * m_row, m_row, K, square, bias, k0, residual, residual_pixel, relu, pool, past, y, y0)
+    k = begin
+    while k < behind:
+        share = k - k % SHARE
+        some, together = min(SHARE - k % SHARE, behind - k), whole_vectors(min(SHARE, form.K - share), x)
+        width, far = whole_vectors(some, x), k == begin or most * (v_row + m_row) > NEARBY
+        for i in range(places):
+            here = place_of(form, i, share, together, form.C) + (k - share) * form.C
+            following = place_of(form, i + 1, share, together, form.C) + (k - share) * form.C
+            multiply_panels(end - first, some, form.C, v, i * C, v_row, 1, far, u, here, following, m, i * width, m_row, False)
+        output_tiles(form, first, end, k, k + some, m, 0, m_row, width, edge, bias, k0, residual, residual_pixel, relu, pool, past, y, y0)
+        k += some
 
 
 @jit

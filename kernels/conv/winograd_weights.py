@@ -7,9 +7,10 @@
 
 It is exact: not an approximation of the gradient, but the gradient of what forward computes, up to rounding.
 
-**Caches**, as in the forward pass. If dU is small (64 channels by 64 filters), each thread has one of its own and takes *blocks* of tiles, whose V and Z stay in its
-second-level cache, through the first three steps; tiles are shared out in a fixed number of splits, whose sums are then added in order. If it is large, a chunk of
-tiles goes through the steps in *phases*, and in the third the threads share out the places and channels of the one dU.
+**Threads.** If tiles are many and dU is small (64 channels by 64 filters of 56x56), tiles are shared out in a fixed number of *splits*, each of which has a dU and goes
+through the first three steps *block* by block of tiles; these dU are added in order. Else a chunk of tiles goes through the steps in *phases*, and in the third the
+threads share out the places and channels of the one dU. So all of them write V and Z, and read what others have written: half as fast where two cores have no last
+cache in common (see winograd.py), but to compute V or Z for each thread anew was a tenth slower where they have.
 
 In dU filters lie side by side, in dW the taps of a filter's channels. So the last step takes a vector of channels and some filters at a time: dU is read in the order in
 which it lies, and turned in registers what goes to a filter is a run of 16*9 elements.
@@ -36,12 +37,11 @@ from .winograd import copy_square, forward_tiling, input_tiles, place_on_sheet, 
 from .winograd_transform import constant_of, transform
 from .workspace import workspace
 
-OWN = 256 << 10  # elements of a dU that each thread has for itself
-BLOCK = 220 << 10  # elements of V and Z of a block: with dU they stay in the second-level cache
+BLOCK = 768 << 10  # elements of V and Z of a block
 LEAST, MOST_CHUNK = 2 << 20, 6 << 20  # elements of V and Z of a chunk
-MANY = 8192  # tiles that make it worth while that each split has a dU
+MANY = 16  # times as many tiles as channels, and as filters, make another split worth while
 MOST = 9 << 20  # elements of dU
-SPLITS = 16  # of the tiles, if threads have a dU each
+SPLITS = 16  # of the tiles, at most
 PIECES = 32  # of a chunk, for threads to share out
 SHARE = 64  # channels of dU that a thread computes at once
 FILTERS = 256  # of a vector of channels of dW that a thread turns at once
@@ -55,11 +55,12 @@ def sum_size(tiling):
 @lru_cache(maxsize=1024, typed=True)  # as tuples, tilings of two forms may be equal
 def tiles_at_once(tiling):
     """(splits, tiles of a block), or (0, tiles of a chunk) for phases."""
-    each = tiling.SIZE ** 2 * (whole(tiling.C) + whole(tiling.K))
-    if sum_size(tiling) <= OWN and tiling.tiles >= MANY:
-        block = max(8, min(64, BLOCK // each))
-        return max(1, min(SPLITS, parts(tiling.tiles, block))), block
-    chunk = min(max(sum_size(tiling), LEAST), MOST_CHUNK)  # as large as dU: see winograd.py
+    each, worth = tiling.SIZE ** 2 * (whole(tiling.C) + whole(tiling.K)), tiling.tiles // max(1, MANY * max(tiling.C, tiling.K))
+    if worth > 1:
+        splits = min(SPLITS, 1 << worth.bit_length() - 1)
+        tiles = parts(tiling.tiles, splits)
+        return splits, max(8, parts(tiles, parts(tiles, max(8, BLOCK // each))))
+    chunk = min(max(sum_size(tiling), LEAST), MOST_CHUNK)  # as large as dU, which passes by for each chunk
     return 0, max(8, parts(tiling.tiles, max(1, parts(tiling.tiles, max(64, chunk // each)))))
 
 

@@ -1,6 +1,6 @@
 """Winograd's method: the matrices themselves, the error of each form, and both schedules on awkward tilings. (test_conv.py has what holds for any algorithm.)"""
 from fractions import Fraction
-from math import inf
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -92,7 +92,7 @@ def draw(x_shape, w_shape, geometry, dtype=np.float32):
 def only(monkeypatch):
     """only(form): the form that is taken, whatever it costs. (Plans are kept by shape, so those made before are forgotten.)"""
     def forget():
-        for plan in (winograd.forward_tiling, winograd.gradient_tiling, winograd.tiles_at_once, winograd_weights.tiles_at_once, winograd_weights.memory_of):
+        for plan in (winograd.forward_tiling, winograd.gradient_tiling, winograd.cut_of, winograd_weights.tiles_at_once, winograd_weights.memory_of):
             plan.cache_clear()
 
     def take(form):
@@ -102,26 +102,25 @@ def only(monkeypatch):
     forget()
 
 
-@pytest.fixture(params=["blocks", "phases"])
+@pytest.fixture(params=["blocks", "parts"])
 def schedule(request, monkeypatch):
-    """Blocks of at most 8 tiles in a few splits, or phases in chunks of at most 64 tiles: whatever the layer."""
+    """Blocks of at most 8 tiles, weight gradients in a few splits; or two blocks by some filters, weight gradients in phases, chunks of at most 64 tiles: whatever the
+    layer."""
     if request.param == "blocks":
-        monkeypatch.setattr(winograd, "BLOCK", 0)
-        monkeypatch.setattr(winograd, "FEWEST", 0)
-        monkeypatch.setattr(winograd, "MANY", 0)
-        monkeypatch.setattr(winograd, "PADDED", inf)
-        monkeypatch.setattr(winograd_weights, "OWN", 1 << 60)
+        monkeypatch.setattr(winograd, "MOST", 8)
         monkeypatch.setattr(winograd_weights, "MANY", 0)
         monkeypatch.setattr(winograd_weights, "BLOCK", 0)
         monkeypatch.setattr(winograd_weights, "SPLITS", 3)
     else:
-        monkeypatch.setattr(winograd, "FEWEST", 1 << 60)
-        monkeypatch.setattr(winograd, "KEPT", -1)
-        monkeypatch.setattr(winograd, "CHUNK", 0)
-        monkeypatch.setattr(winograd_weights, "OWN", -1)
+        monkeypatch.setattr(winograd, "cut_of", cache(partial(chosen, winograd.Cut(2, winograd.PANEL))))
+        monkeypatch.setattr(winograd_weights, "MANY", 1 << 60)
         monkeypatch.setattr(winograd_weights, "LEAST", 0)
         monkeypatch.setattr(winograd_weights, "MOST_CHUNK", 0)
     return request.param
+
+
+def chosen(cut, tiling, threads):
+    return cut
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -198,7 +197,7 @@ def test_plans_of_forms_are_their_own():
     """One 1x1 image is one tile of any form, and the tilings are equal as tuples. Kills: a plan that is found again for another form."""
     tilings = [form(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1) for form in (F4x3, F2x3)]
     assert tilings[0] == tilings[1]
-    for plan in (lambda tiling: winograd.tiles_at_once(tiling, 1), winograd_weights.memory_of):
+    for plan in (lambda tiling: winograd.scratch_of(tiling, winograd.cut_of(tiling, 1)), winograd_weights.memory_of):
         assert plan(tilings[0]) != plan(tilings[1])
 
 
@@ -228,12 +227,41 @@ def test_groups_and_channels(channels, form, schedule, only):
 def test_the_schedules_are_what_they_are_called(schedule, only):
     """Kills: constants that have moved, so that the tests above run one schedule twice; a single chunk or block where several are meant."""
     only(F4x3)
-    n = winograd.sizes((3, 5, 40, 43), (18, 5, 3, 3), Geometry(padding=(1, 1)))
+    n = winograd.sizes((3, 5, 40, 43), (130, 5, 3, 3), Geometry(padding=(1, 1)))
     tiling = winograd.forward_tiling(n, Geometry(padding=(1, 1)))
-    block, _ = winograd.tiles_at_once(tiling, runtime.get_num_threads())
+    cut = winograd.cut_of(tiling, runtime.get_num_threads())
     splits, at_once = winograd_weights.tiles_at_once(tiling)
     if schedule == "blocks":
-        assert block == 8 and splits == 3 and at_once == 8
+        assert cut.blocks >= tiling.tiles // 8 and splits == 3 and at_once == 8
     else:
-        assert block == 0 and winograd.chunk_of(tiling, winograd.elements_of_tile(tiling, tiling.K)) < tiling.tiles
-        assert splits == 0 and at_once < tiling.tiles
+        assert cut == (2, 32) and splits == 0 and at_once < tiling.tiles
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_how_it_is_cut_changes_no_bit(form, only, monkeypatch):
+    """Forward and input gradient, which are cut as suits the number of threads. Kills: V of another block taken for this one's; sums in an order of their own."""
+    only(form)
+    R, answers = FILTERS[form], []
+    geometry = Geometry(padding=(1, 1))
+    x, w, bias, dy = draw((3, 37, 19, 21), (150, 37, R, R), geometry)
+    for blocks, filters in ((1, 160), (1, 32), (2, 96), (3, 64), (4, 32), (7, 160)):
+        monkeypatch.setattr(winograd, "cut_of", cache(partial(chosen, winograd.Cut(blocks, filters))))
+        answers.append((winograd.forward(x, winograd.pack(w, x.shape, geometry), w.shape, bias, geometry), winograd.input_grad(dy, w, x.shape, geometry)))
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer[0], answers[0][0])
+        np.testing.assert_array_equal(answer[1], answers[0][1])
+
+
+@pytest.mark.parametrize("layer", [(1, 64, 56, 192), (16, 512, 7, 512), (1, 192, 7, 384), (16, 1024, 28, 512), (0, 3, 8, 5), (1, 1, 1, 1)])
+def test_cuts(layer):
+    """Kills: scratch memory that grows with the number of threads, blocks or parts that are empty, a division that leaves threads without work where there is some."""
+    N, C, H, K = layer
+    n, geometry = winograd.sizes((N, C, H, H), (K, C, 3, 3), Geometry(padding=(1, 1))), Geometry(padding=(1, 1))
+    tiling = winograd.forward_tiling(n, geometry)
+    for threads in (1, 2, 3, 8, 64):
+        cut = winograd.cut_of(tiling, threads)
+        parts = -(-K // cut.filters)
+        assert 1 <= cut.blocks <= max(1, -(-tiling.tiles // 8)) and cut.filters % 32 == 0 and (parts - 1) * cut.filters < K
+        assert threads * 4 * winograd.scratch_of(tiling, cut) <= max(72 << 20, threads * 4 * winograd.scratch_of(tiling, winograd.Cut(-(-tiling.tiles // 8), 32)))
+        if threads == 2 and tiling.tiles * K > 64:
+            assert cut.blocks * parts >= 2
