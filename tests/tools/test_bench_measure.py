@@ -57,6 +57,19 @@ def test_medians_and_ratio_of_steady_functions():
     assert ratio(samples["ours"], samples["theirs"]) == (0.5, (0.5, 0.5))
 
 
+def test_how_fast_cores_exchange_is_asked_before_every_phase():
+    """Kills: asked once for all, or while something is timed; figures given to another contestant."""
+    lab, figures = Laboratory(), iter([8.0, 3.0, 7.0, 2.0])
+
+    def exchange():
+        lab.now += 100
+        return next(figures)
+    timer = measure.Timer(clock=lab.clock, exchange=exchange)
+    samples = alternate({"a": lab.worker("a", 1), "b": lab.worker("b", 2)}, Plan(rounds=2, seconds=1), {}, lab.clock, lab.sleep, Others(), timer)
+    assert (samples["a"].exchange, samples["b"].exchange) == ([8.0, 2.0], [3.0, 7.0])  # in the second round b is first
+    assert (samples["a"].rounds, samples["b"].rounds) == ([1, 1], [2, 2])
+
+
 def test_contestants_take_turns_after_pauses_and_nobody_is_always_first():
     """Kills: all rounds of one before the next, no pause between them, the same order in every round."""
     lab = Laboratory()

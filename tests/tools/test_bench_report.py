@@ -114,6 +114,22 @@ def test_the_table_says_what_it_must():
     assert table[1] == "|---|" + "---:|" * 8 and table[2].startswith("| tinycnn | 2 ms |")
 
 
+def test_it_is_said_where_cores_were_far_apart():
+    """Kills: nothing said where they were far all the time, something said of figures that differ by noise, or of runs that have none."""
+    results = some_results()
+    assert "far apart" not in report.table(results)
+    rows = list(results.tasks().values())
+    for task, figures in zip(rows, ((7.0, 8.0), (2.0, 7.5))):
+        for row in task:
+            row.exchange = figures
+    for markdown in (False, True):
+        lines = [line.strip() for line in report.table(results, markdown).splitlines() if "far apart" in line]
+        assert lines == ["cores far apart some of the time: they exchanged 2 to 7.5 GB/s, at most 8 in this run"]
+    for row in rows[1]:
+        row.exchange = (2.0, 3.0)
+    assert "cores far apart all the time: they exchanged 2 to 3 GB/s, at most 8 in this run" in report.table(results)
+
+
 def test_results_survive_a_file():
     """Kills: a field that is not written, or comes back as something else; a file of another kind that is taken for results."""
     results = some_results()
@@ -122,7 +138,7 @@ def test_results_survive_a_file():
     data = json.loads(text)
     assert set(data) == {"schema", "environment", "peaks", "settings", "contestants", "skipped", "rows"} and data["schema"] == 1
     assert {"level", "group", "case", "what", "contestant", "library", "batch", "threads", "cache", "value", "unit", "quartiles", "rounds", "gflops", "gbps", "roofline",
-            "error", "error_after", "ratio", "ratio_quartiles", "refused", "disturbed", "default_malloc"} <= set(data["rows"][0])
+            "error", "error_after", "ratio", "ratio_quartiles", "refused", "disturbed", "exchange", "default_malloc"} <= set(data["rows"][0])
     for other in ("[]", '{"schema": 0}', '{"rows": []}'):
         with pytest.raises(ValueError, match="schema"):
             Results.from_json(other)

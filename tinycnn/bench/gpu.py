@@ -36,6 +36,8 @@ CLOCKS = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw")  # as nvid
 class GpuTimer:
     """Times calls by events of the device (see measure.Timer). back_to_back: keep the device busy while calls are queued."""
 
+    exchange = None
+
     def __init__(self, back_to_back=True):
         self.back_to_back, self.queueing = back_to_back, {}
 

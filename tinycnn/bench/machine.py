@@ -6,6 +6,9 @@ as everything else, since a virtual machine has no data sheet:
     peak        every core does nothing but fused multiply-adds on registers, enough of them independent of each other to hide their latency
     bandwidth   every core copies its part of arrays much larger than the last cache; bytes read plus bytes written
 
+Two cores may be near each other or far: those of one die have a last cache in common, of two they have not, and a virtual machine's cores may be moved from one to the
+other while it runs. How fast they *exchange* what they have just written is therefore measured over and over, between everything else.
+
 FLOPs are those of the definition (2 for each product that is added up), bytes those of reading each input and writing each result once. An algorithm that does
 fewer multiplications, as Winograd's does, can therefore come out above 100% of this roofline.
 """
@@ -26,6 +29,7 @@ from .measure import OtherProcesses
 LIBRARIES = ("tinycnn", "numpy", "numba", "llvmlite", "threadpoolctl")
 VARIABLES = ("MALLOC_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMBA_", "TINYCNN_", "LD_PRELOAD")  # beginnings of those that change what is measured
 COPIED = 128 << 20  # bytes of each array that is copied
+EXCHANGED = 1 << 20  # bytes that cores exchange: they stay in the nearer caches
 
 
 def environment():
@@ -84,7 +88,7 @@ def caches():
 
 @cache
 def measuring_kernels():
-    """(multiply-adds on registers, copy), compiled when first asked for."""
+    """(multiply-adds on registers, copy, exchange), compiled when first asked for."""
     from numba import prange
 
     from ..kernels.runtime import jit
@@ -105,7 +109,35 @@ def measuring_kernels():
             first, last = thread * part, min((thread + 1) * part, x.size)
             y[first:last] = x[first:last]
 
-    return multiply_add, copy
+    @jit(parallel=True)
+    def exchange(x, sums, threads):
+        part = x.size // threads
+        for thread in prange(threads):
+            x[thread * part:(thread + 1) * part] += 1
+        for thread in prange(threads):  # each reads what another has written
+            other = (thread + 1) % threads * part
+            total = 0.0
+            for i in range(other, other + part, 8):  # of every cache line one number
+                total += x[i]
+            sums[thread] = total
+
+    return multiply_add, copy, exchange
+
+
+@cache
+def exchanged(threads):
+    """The arrays of exchange()."""
+    return np.zeros(EXCHANGED // 8), np.zeros(threads)
+
+
+def exchange():
+    """GB/s at which each of the threads in use writes its part of a megabyte and then reads another's; 0 if there is only one."""
+    from .. import get_num_threads
+    threads = get_num_threads()
+    if threads == 1:
+        return 0.0
+    *_, kernel = measuring_kernels()
+    return EXCHANGED / best(lambda: kernel(*exchanged(threads), threads), seconds=0) / 1e9
 
 
 def best(function, seconds=0.5):
@@ -123,7 +155,7 @@ def peak(threads):
     from .. import get_num_threads, set_num_threads
     from ..kernels.simd.tile import ROWS, VECTORS
     from ..kernels.simd.vector import WIDTH
-    multiply_add, copy = measuring_kernels()
+    multiply_add, copy, _ = measuring_kernels()
     before = get_num_threads()
     set_num_threads(threads)
     others = OtherProcesses()

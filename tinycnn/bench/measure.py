@@ -9,7 +9,8 @@ round by round.  **A pause** before each phase, because the worker threads of th
 a small product takes.
 **Medians**: of the calls of a phase, then over the rounds, with quartiles over the rounds. Their distance, relative to the median, is the spread: the noise.
 A figure whose spread is above a limit is refused, not printed as if it were one.  **Other processes**: where the system tells how much time they took, a phase that
-they disturbed is repeated, and the result says how often that happened.
+they disturbed is repeated, and the result says how often that happened.  **Cores far apart**: before each phase it is measured how fast cores exchange data
+(machine.py); a result says between which figures that was.
 
 Warm cache: the arrays were just used by the call before. Cold: between calls, memory larger than the last cache is written (outside the time).
 
@@ -47,6 +48,7 @@ class Sample:
     rounds: list = field(default_factory=list)
     calls: int = 0
     disturbed: int = 0  # rounds in which other processes took more than the plan allows, in spite of ATTEMPTS
+    exchange: list = field(default_factory=list)  # GB/s from core to core, before each round
 
     @property
     def median(self):
@@ -115,10 +117,10 @@ def sweep_cache(size=96 << 20):
 
 
 class Timer:
-    """Times calls by a clock. cold: drive everything out of the caches between calls."""
+    """Times calls by a clock. cold: drive everything out of the caches between calls. exchange: a function that tells how fast cores exchange data, or None."""
 
-    def __init__(self, cold=False, clock=time.perf_counter):
-        self.clock, self.sweep = clock, sweep_cache() if cold else None
+    def __init__(self, cold=False, clock=time.perf_counter, exchange=None):
+        self.clock, self.sweep, self.exchange = clock, sweep_cache() if cold else None, exchange
 
     def times(self, function, calls):
         """[seconds of each call]"""
@@ -142,7 +144,8 @@ class Timer:
 def timer_for(place, plan, back_to_back=True):
     """The Timer of a rivals.Place. back_to_back: on a GPU, leave out the time that it takes to queue calls."""
     if place.device == "cpu":
-        return Timer(plan.cache == "cold")
+        from .machine import exchange
+        return Timer(plan.cache == "cold", exchange=exchange)
     from .gpu import GpuTimer
     return GpuTimer(back_to_back)
 
@@ -165,6 +168,8 @@ def alternate(functions, plan=None, around=None, clock=time.perf_counter, sleep=
     for turn in range(plan.rounds):
         shift = turn % len(names) if names else 0
         for name in names[shift:] + names[:shift]:
+            if timer.exchange:
+                samples[name].exchange.append(timer.exchange())
             with around.get(name, nullcontext)():
                 times, quiet = phase(functions[name], calls[name], plan, timer, sleep, others)
             samples[name].rounds.append(float(np.median(times)))

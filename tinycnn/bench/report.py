@@ -5,13 +5,13 @@ from .results import best_of
 def table(results, markdown=False):
     """Everything: the machine, the rows task by task, the sums, and who was left out and why."""
     lines = [*heading(results), ""]
-    current = None
+    current, fastest = None, max((row.exchange[1] for row in results.rows if row.exchange), default=0)
     for task, rows in results.tasks().items():
         level, group, *_ = task
         if (level, group) != current:
             current = level, group
             lines += [f"{'## ' if markdown else ''}{title(level, group)}", ""]
-        lines += block(rows, markdown)
+        lines += block(rows, markdown, fastest)
     return "\n".join([*lines, *totals(results, markdown), *left_out(results, markdown)])
 
 
@@ -59,8 +59,20 @@ PERCENT = "% of it"  # only in tables of a GPU: tinycnn's speed in percent of th
 COLUMNS = ("", "median", "quartiles", "x", "quartiles", "GFLOP/s", "GB/s", "%", "error")
 
 
-def block(rows, markdown):
-    """The rows of one task."""
+FAR = 0.6  # of the fastest exchange of a run: below it the cores were in different places
+
+
+def far_apart(rows, fastest):
+    """What is to be said if cores exchanged data more slowly than at other times; else nothing."""
+    low, high = min((row.exchange[0] for row in rows if row.exchange), default=0), max((row.exchange[1] for row in rows if row.exchange), default=0)
+    if low >= FAR * fastest:
+        return []
+    when = "all the time" if high < FAR * fastest else "some of the time"
+    return [f"cores far apart {when}: they exchanged {number(low)} to {number(high)} GB/s, at most {number(fastest)} in this run", ""]
+
+
+def block(rows, markdown, fastest=0):
+    """The rows of one task. fastest: GB/s at which cores exchanged data at best."""
     head = rows[0]
     repeated = f" (x{head.count})" if head.count > 1 else ""
     bound = f", bound by {head.bound}" if head.bound else ""
@@ -70,11 +82,12 @@ def block(rows, markdown):
     columns = (*COLUMNS[:5], PERCENT, *COLUMNS[5:]) if head.math else COLUMNS
     cells = [row_cells(row) for row in rows]
     if markdown:
-        return [f"**{name}**", "", "| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1), *("| " + " | ".join(line) + " |" for line in cells), ""]
+        return [f"**{name}**", "", "| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1), *("| " + " | ".join(line) + " |" for line in cells), "",
+                *far_apart(rows, fastest)]
     widths = [max(len(line[i]) for line in [columns, *cells] if len(line) == len(columns)) for i in range(len(columns))]
     widths[0] = max(widths[0], max(len(line[0]) for line in cells))
     lines = [name, "  " + aligned(columns, widths)]
-    return [*lines, *("  " + aligned(line, widths) for line in cells), ""]
+    return [*lines, *("  " + aligned(line, widths) for line in cells), "", *("  " * bool(line) + line for line in far_apart(rows, fastest))]
 
 
 def where(threads, math):

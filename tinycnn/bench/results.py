@@ -40,6 +40,7 @@ class Row:
     ratio_quartiles: tuple = ()
     refused: str = ""  # why this figure does not count
     disturbed: int = 0  # rounds in which other processes were busy
+    exchange: tuple = ()  # GB/s at which cores exchanged data before the rounds: the least, and the most
     default_malloc: float | None = None  # the value when malloc is left as it is
     math: str = ""  # on a GPU: fp32, or tf32 where factors may be rounded
     choice: str = ""  # which of its algorithms a library took, and what the others needed
@@ -95,6 +96,7 @@ def timed(row, sample, peak, plan, flops=None, moved=None, least=None):
     from .machine import attainable
     row.value, row.quartiles = 1e3 * sample.median, tuple(1e3 * q for q in sample.quartiles)
     row.rounds, row.disturbed = tuple(1e3 * seconds for seconds in sample.rounds), sample.disturbed
+    row.exchange = (min(sample.exchange), max(sample.exchange)) if sample.exchange else ()
     row.refused = row.refused or sample.refusal(plan) or ""
     if flops is not None:
         seconds, row.bound = attainable(flops, moved, peak)
