@@ -6,11 +6,10 @@
     M[i] (T, K)  =  V[i] @ U[i]      n*n matrix products; U = G W G^T, packed, was made once
     Y            =  A^T M A      and bias, residual, ReLU, while it is at hand
 
-**Caches** decide how it is scheduled. A task takes a *block* of tiles, some dozens, through all three steps: V of all channels, then M and Y for 64 filters at a time, by
-one thread. Such a piece of M stays in the second-level cache, V there or in the last one, and U passes by. It is read once for every block, so blocks are large.
-Where tiles are scarce there are as many blocks as threads only if each is whole rows of the products; else the filters are divided too, and each thread computes V
-for itself: to compute it twice takes less time than to fetch from another core what that has just written, 16 to 32 bytes per ns where both cores have one last
-cache, and 2 where they have not, as on processors made of several dies (kernels/conv/tiles.py).
+**Caches** decide how it is scheduled. A task takes a *block* of tiles, some dozens, through all three steps, by one thread: V of all channels, then M and Y for 64
+filters at a time. Such a piece of M stays in the second-level cache, V there or in the last one, and U passes by. It is read once for every block, so blocks are large.
+Where tiles are few the filters are divided, too, and each thread computes V for itself. That takes hardly more time than to fetch the half of it that another core has
+just written, and much less where two cores have no last cache in common (docs/benchmarks.md).
 
 A tile's row of V holds its n*n places one after the other, so that the transform writes to one stretch of memory; the products do not care how far apart their rows are.
 Writing is most of a transform's time: 36 vectors in 75 ns, 37 ns of which arithmetic, and into the second-level cache a core writes no more than 44 GB/s.
