@@ -86,7 +86,9 @@ def allocate(steps, places):
     slots = [aligned(size) for size in sizes]
     made, arrays = {step.name: step for step in steps}, {}
     for name, _, _, size in buffers:
-        arrays[name] = channels_last(slots[slot_of[name]][:size], made[name])
+        slot = slots[slot_of[name]]
+        start = (slot.size - size) // 2 // ALIGNMENT * ALIGNMENT  # in the middle, where the halves of what was there before meet, too: cores keep theirs
+        arrays[name] = channels_last(slot[start:start + size], made[name])
     for name, (whole, channel) in places.slices.items():
         arrays[name] = arrays[whole][:, channel:channel + made[name].shape[1]]
     for step in steps:
