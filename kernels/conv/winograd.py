@@ -220,7 +220,7 @@ def cut_of(tiling, threads):
 
 def elements_of_tile(tiling):
     """Of V and a piece of M, and a line more each, lest tiles be a power of two apart and compete for the same places in the cache."""
-    return tiling.SIZE ** 2 * (whole(tiling.C) + SHARE) + 2 * LINE
+    return tiling.SIZE ** 2 * (whole(tiling.C) + min(SHARE, whole(tiling.K))) + 2 * LINE
 
 
 def scratch_of(tiling, cut):
@@ -323,37 +323,30 @@ def convolution(u, out, start, tiling, groups, bias=None, relu=False, pool=False
 
 @jit(parallel=True)
 def _convolve(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, blocks, filters, scratch):
-    """Every block of tiles with every part of the filters; the parts of a block follow one another."""
-    parts = (form.K + filters - 1) // filters
+    """Every block of tiles with every part of the filters, through all three steps; the parts of a block follow one another."""
+    places, parts, eights = constant_of(form, "SIZE") ** 2, (form.K + filters - 1) // filters, (tiles_of(form) + 7) // 8
     transformed = np.full(len(scratch), -1)  # the block whose V each thread has
     for task in prange(blocks * parts):
-        thread, block, k = get_thread_id(), np.int64(task) // parts, np.int64(task) % parts * filters
-        new = transformed[thread] != block
-        _three_steps(form, block, blocks, new, k, min(form.K, k + filters), x, x0, u, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, scratch[thread])
-        transformed[thread] = block
-
-
-@jit
-def _three_steps(form, block, blocks, new, begin, behind, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, mine):
-    """A block of tiles through all three steps, for the filters from `begin` to `behind`. new: whether V is still to be computed."""
-    places, eights = constant_of(form, "SIZE") ** 2, (tiles_of(form) + 7) // 8
-    first, end, most = eights * block // blocks * 8, min(tiles_of(form), eights * (block + 1) // blocks * 8), (eights + blocks - 1) // blocks * 8
-    C, K = whole_vectors(form.C, x), SHARE
-    v_row, m_row = places * C + LINE, places * K + LINE
-    edge, v, m = mine[:places * C], mine[places * C:places * C + most * v_row], mine[places * C + most * v_row:]
-    if new:
-        input_tiles(form, first, end, x, x0, edge, v, 0, v_row, C)
-    k = begin
-    while k < behind:
-        share = k - k % SHARE
-        some, together = min(SHARE - k % SHARE, behind - k), whole_vectors(min(SHARE, form.K - share), x)
-        width, far = whole_vectors(some, x), k == begin or most * (v_row + m_row) > NEARBY
-        for i in range(places):
-            here = place_of(form, i, share, together, form.C) + (k - share) * form.C
-            following = place_of(form, i + 1, share, together, form.C) + (k - share) * form.C
-            multiply_panels(end - first, some, form.C, v, i * C, v_row, 1, far, u, here, following, m, i * width, m_row, False)
-        output_tiles(form, first, end, k, k + some, m, 0, m_row, width, edge, bias, k0, residual, residual_pixel, relu, pool, past, y, y0)
-        k += some
+        thread, block, begin = get_thread_id(), np.int64(task) // parts, np.int64(task) % parts * filters
+        mine, behind = scratch[thread], min(form.K, begin + filters)
+        first, end, most = eights * block // blocks * 8, min(tiles_of(form), eights * (block + 1) // blocks * 8), (eights + blocks - 1) // blocks * 8
+        C, K = whole_vectors(form.C, x), whole_vectors(min(SHARE, form.K), x)
+        v_row, m_row = places * C + LINE, places * K + LINE
+        edge, v, m = mine[:places * C], mine[places * C:places * C + most * v_row], mine[places * C + most * v_row:]
+        if transformed[thread] != block:
+            input_tiles(form, first, end, x, x0, edge, v, 0, v_row, C)
+            transformed[thread] = block
+        k = begin
+        while k < behind:
+            share = k - k % SHARE
+            some, together = min(SHARE - k % SHARE, behind - k), whole_vectors(min(SHARE, form.K - share), x)
+            width, far = whole_vectors(some, x), k == begin or most * (v_row + m_row) > NEARBY
+            for i in range(places):
+                here = place_of(form, i, share, together, form.C) + (k - share) * form.C
+                following = place_of(form, i + 1, share, together, form.C) + (k - share) * form.C
+                multiply_panels(end - first, some, form.C, v, i * C, v_row, 1, far, u, here, following, m, i * width, m_row, False)
+            output_tiles(form, first, end, k, k + some, m, 0, m_row, width, edge, bias, k0, residual, residual_pixel, relu, pool, past, y, y0)
+            k += some
 
 
 @jit

@@ -59,7 +59,7 @@ PERCENT = "% of it"  # only in tables of a GPU: tinycnn's speed in percent of th
 COLUMNS = ("", "median", "quartiles", "x", "quartiles", "GFLOP/s", "GB/s", "%", "error")
 
 
-FAR = 0.6  # of the fastest exchange of a run: below it the cores were in different places
+FAR = 0.5  # of the fastest exchange of a run: below it the cores were in different places
 
 
 def far_apart(rows, fastest):
