@@ -169,6 +169,7 @@ def alternate(functions, plan=None, around=None, clock=time.perf_counter, sleep=
         shift = turn % len(names) if names else 0
         for name in names[shift:] + names[:shift]:
             if timer.exchange:
+                sleep(plan.pause)  # or the threads of the one before would be in the way here, too
                 samples[name].exchange.append(timer.exchange())
             with around.get(name, nullcontext)():
                 times, quiet = phase(functions[name], calls[name], plan, timer, sleep, others)
