@@ -34,7 +34,7 @@ from ..matmul.block import pack_b, panel_width, whole_vectors
 from ..memory import empty_channels_last, flat, past_cache
 from ..runtime import contiguous, jit
 from ..simd.places import add_outer_at, add_row, add_stored_at, clamp_tile, places_of, prefetch_at, store_tile_at, stream_tile_at
-from ..simd.tile import ROWS, VECTORS, load_square, store_tile, transpose, zero_tile
+from ..simd.tile import ROWS, VECTORS, columns_of, load_square, store_tile, transpose, zero_tile, zeros_like
 from ..simd.vector import lanes, load, load_part, prefetch, store, store_part, zero
 from .correlation import KEPT, LANES, UNIT, Plan, forward_axis, gradient_axes, numbers, parts, plan, share_inside
 from .epilogue import NOTHING
@@ -319,8 +319,7 @@ def _tiles(nothing, x, read, taps, new, first, end, columns, shifts, p, w, w0, b
     stays in the nearest cache. Either way the weights that come next are asked for in good time: the next panel, or those of the next task. (One function with
     everything in it: Numba counts references to each array whenever it is passed on.)
     """
-    last, depth, width = len(read) - 1, len(shifts) * p.run, whole_vectors(columns, w)
-    tiles = (len(read) + ROWS - 1) // ROWS
+    tiles, last, depth, width = len(taps), len(read) - 1, len(shifts) * p.run, columns_of(nothing)
     together = end - first if depth * (end - first) <= KEPT else columns  # filters that a tile meets before the next one begins
     further = (together + columns - 1) // columns * columns  # from a panel to the one that is asked for meanwhile
     lines = max(1, (2 * LINE + tiles - 1) // tiles)  # of it, that each tile asks for while 16 of its own steps pass: 32 lines
@@ -330,8 +329,8 @@ def _tiles(nothing, x, read, taps, new, first, end, columns, shifts, p, w, w0, b
             places, soon, into = places_of(nothing, read, o, last), places_of(nothing, read, o + ROWS, last), places_of(nothing, write, o, last)
             added = places_of(nothing, residual, o, last)
             top, bottom, left, right = taps[number, 0], taps[number, 1], taps[number, 2], taps[number, 3]
-            for f in range(begin, begin + together, columns):
-                tile = nothing
+            for f in range(begin, begin + together, width):
+                tile = zeros_like(nothing)
                 if add.size:  # what this tile will be added to, while it is computed
                     for line in range(a0 + f, a0 + f + columns, LINE):
                         prefetch_at(nothing, add, added, line)
@@ -365,19 +364,19 @@ def _tiles(nothing, x, read, taps, new, first, end, columns, shifts, p, w, w0, b
 
 @jit
 def list_pixels(image, images, row, rows, g, p, read, write):
-    """For each result of a block: where its window begins in the source (or its copy), and where it is written."""
-    o = 0
+    """For each result of a block: where its window begins in the source (or its copy), and where it is written. From row to row it is equally far."""
     for i in range(images):
-        for r in range(rows):
-            for q in range(p.columns):
-                if p.in_place:
-                    h, w = (row + r) * p.stride_down + p.low_down, q * p.stride_across + p.low_across
-                    read[o] = (((image + i) * p.H + h) * p.W + w) * p.C + g * p.depth
-                else:
-                    read[o] = ((i * p.copied_H + r * p.stride_down) * p.copied_W + q * p.stride_across) * p.pitch
-                h, w = p.top + (row + r) * p.step_down, p.left + q * p.step_across
-                write[o] = (((image + i) * p.target_H + h) * p.target_W + w) * p.pixel
-                o += 1
+        for q in range(p.columns):
+            if p.in_place:
+                h, w = row * p.stride_down + p.low_down, q * p.stride_across + p.low_across
+                source, down = (((image + i) * p.H + h) * p.W + w) * p.C + g * p.depth, p.stride_down * p.W * p.C
+            else:
+                source, down = (i * p.copied_H * p.copied_W + q * p.stride_across) * p.pitch, p.stride_down * p.copied_W * p.pitch
+            h, w = p.top + row * p.step_down, p.left + q * p.step_across
+            target, below = (((image + i) * p.target_H + h) * p.target_W + w) * p.pixel, p.step_down * p.target_W * p.pixel
+            for r in range(rows):
+                o = (i * rows + r) * p.columns + q
+                read[o], write[o] = source + r * down, target + r * below
 
 
 @jit

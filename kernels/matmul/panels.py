@@ -11,7 +11,7 @@ first-level cache.
 """
 from ..runtime import jit
 from ..simd.places import add_outer_at, add_stored_at, prefetch_at, rows_of, store_tile_at
-from ..simd.tile import ROWS, VECTORS, zero_tile
+from ..simd.tile import ROWS, VECTORS, zero_tile, zeros_like
 from ..simd.vector import lanes, prefetch
 from .block import panel_width, whole_vectors
 
@@ -44,7 +44,7 @@ def _multiply_panel(nothing, M, K, a, a0, a_row, a_col, far, b, b0, ahead, width
         places, soon, next_rows = rows_of(nothing, m, M - 1, a_row), rows_of(nothing, m + ROWS, M - 1, a_row), a0
         if a_row == 1:  # a cache line has two tiles' rows: each asks for one of the two halves of the lines that come next
             soon, next_rows = rows_of(nothing, m % LINE, LINE, a_col), a0 + m - m % LINE + LINE
-        tile, row = nothing, b0
+        tile, row = zeros_like(nothing), b0
         foresee, next_panel = m // ROWS * lines < 2 * LINE, ahead + m // ROWS * lines * K
         results = rows_of(nothing, m, M - 1, c_row)
         for column in range(0, width, LINE):  # where the tile will be written, and perhaps added to what is there: far away more often than not

@@ -65,6 +65,18 @@ def zero_tile(typing, array, rows, vectors):
 
 
 @intrinsic
+def zeros_like(typing, tile):
+    """A tile of zeros of the same shape: constants, where a tile that is handed over would be 16 registers."""
+    return tile(tile), lambda context, builder, signature, arguments: ir.Constant(tile.llvm, None)
+
+
+@intrinsic
+def columns_of(typing, tile):
+    """How many columns the tile has: a constant."""
+    return types.intp(tile), lambda context, builder, signature, arguments: number(tile.vectors * tile.vector.lanes)
+
+
+@intrinsic
 def add_outer(typing, tile, a, a0, a_row, b, b0):
     """tile + (column of A: elements a0, a0 + a_row, ... of a) x (row of B: the vectors from b0 on of b)."""
     vector = tile.vector

@@ -79,10 +79,16 @@ def outer_at(a, b, c, where, first, last, columns, out):
     nothing = tile.zero_tile(a, 3, 2)
     at = places.places_of(nothing, where, first, last)
     places.prefetch_at(nothing, a, at, 10_000_000)  # far outside, which must do no harm
-    sums = places.add_outer_at(nothing, a, at, 5, b, 2)
+    sums = tile.zeros_like(places.add_outer_at(nothing, a, at, 4, b, 1))
+    sums = places.add_outer_at(sums, a, at, 5, b, 2)
     sums = places.add_outer_at(sums, a, at, 6, b, 3)
     places.store_tile_at(places.add_stored_at(sums, c, at, 1, columns), out, at, 1, columns)
     return at
+
+
+@jit
+def columns(a):
+    return tile.columns_of(tile.zero_tile(a, 3, 2)), tile.columns_of(tile.zero_tile(a, 8, 1))
 
 
 @jit
@@ -213,6 +219,12 @@ def test_a_tile_at_any_places(first, dtype):
             expected[place + 1:place + 1 + columns] = products + c[place + 1:place + 1 + columns]
         assert list(outer_at(a, b, c, where, first, 3, columns, out)) == at
         close(out, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_columns_of_a_tile(dtype):
+    """Kills: rows for columns, lanes of another type."""
+    assert columns(draw(dtype)) == (2 * lanes_of(dtype), lanes_of(dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
