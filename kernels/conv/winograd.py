@@ -22,9 +22,9 @@ into the next image, it is gathered and scattered pixel by pixel, as at any bord
 
 **Napkin**, F(4x4, 3x3): 2*N*K*C*P*Q * 36/16 FLOPs instead of *9, a quarter. 64 channels, 224x224, batch 16: 59 GFLOP become 15, 42 ms on two cores (350 GFLOP/s), but
 x and y are 205 MB each, 20 ms at 23 GB/s: memory is near.
-Measured (batch 16, making U included; two cores of an Intel Xeon, Sapphire Rapids, AVX-512; in brackets what the products alone would take at peak): 64 channels
-224x224 76 ms (42), 128 channels 112x112 68 ms (42), 256 channels 56x56 64 ms (42), 512 channels 28x28 65 ms (42), 64 channels 56x56 5.1 ms (2.6). The products run
-at 140 to 165 of 175 GFLOP/s; the rest is transforms, which write V and M to the second-level or the last cache, and memory.
+Measured (batch 16, making U included; two Zen 4 cores, 232 GFLOP/s; in brackets what the products alone would take at peak): 64 channels 224x224 107 ms (64), 128
+channels 112x112 89 ms (64), 256 channels 56x56 86 ms (64), 512 channels 28x28 88 ms (64). The rest is transforms, which write V and M to the second-level or the last
+cache, reading U, and memory.
 """
 from functools import lru_cache
 from math import inf
@@ -55,6 +55,7 @@ NAME = "winograd"
 POOLS = True  # tiles of results are even, so that none of 2 x 2 results lies in two of them
 RATE = 130e9  # FLOP/s of one core
 MOVE = 0.16e-9  # seconds for an element of V or M: computed, written, read
+TILE = 80e-9  # to find a tile's place, and gather and scatter it where it lies at a border
 READ, FETCH = 0.3e-9, 0.5e-9  # seconds for an element of U, from the last cache, or from memory
 FOREIGN = 0.2e-9  # for one of x that may be another core's
 NEAR = 4 << 20  # elements of U that the last cache may hold
@@ -89,7 +90,7 @@ def _cost(choice, form, n, geometry):
     u = places * n.G * C * K
     weights = u * (READ if u <= NEAR else FETCH) * (2 if form == "weight_grad" else 1)
     products = 2 * places * parts(tiles, 8) * 8 * lanes_of[0] * lanes_of[1] / RATE
-    return products + places * tiles * sum(lanes_of) * MOVE + weights + 60e-6
+    return products + tiles * (places * sum(lanes_of) * MOVE + TILE) + weights + 60e-6
 
 
 def choose(form, n, geometry):
