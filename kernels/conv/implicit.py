@@ -313,7 +313,8 @@ def _correlate_block(task, x, w, bias, add, relu, stream, y, y0, p, shifts, mine
 
 @jit
 def _tiles(nothing, x, read, taps, new, first, end, columns, shifts, p, w, w0, bias, b0, add, residual, a0, relu, stream, y, y0, write):
-    """The filters from `first` to `end`, `columns` at a time, at all pixels of a block. nothing: a tile of zeros. new: whether x may be far away. taps: see list_abreast.
+    """The filters from `first` to `end`, `columns` at a time, at all pixels of a block. nothing: a tile of that shape. new: whether x may be far away. taps: see
+    list_abreast.
 
     If all their weights stay in the second-level cache, it goes pixel by pixel, so that results are written in a row; else panel by panel of weights, each of which
     stays in the nearest cache. Either way the weights that come next are asked for in good time: the next panel, or those of the next task. (One function with
