@@ -61,6 +61,7 @@ FOREIGN = 0.2e-9  # for one of x that may be another core's
 NEAR = 4 << 20  # elements of U that the last cache may hold
 NEARBY = 400 << 10  # elements of a block's V and M that stay in the second-level cache, most of them
 MOST = 56  # tiles of a block
+LARGEST = 9 << 20  # elements of dU, which is scratch memory
 LONGEST, FEWER = 8, 0.95  # images in a row of a sheet, at most; and tiles of sheets, of those without, at most
 AHEAD = 4  # channels that weights are asked for ahead
 SHARE, PANEL = 64, 32  # filters that are multiplied at once, and in multiples of which they are divided
@@ -68,8 +69,8 @@ SHARE, PANEL = 64, 32  # filters that are multiplied at once, and in multiples o
 
 def cost(form, n, geometry, dtype):
     """Of the better form: products, transforms, and reading U."""
-    if form == "weight_grad" and 36 * n.C * n.K // n.G ** 2 > 9 << 20:
-        return inf  # dU would need more scratch memory than there may be
+    if form == "weight_grad" and 36 * n.C * n.K // n.G ** 2 > LARGEST:
+        return inf
     return min((_cost(choice, form, n, geometry) * (dtype.itemsize / 4) for choice in candidates(n, geometry)), default=inf)
 
 
@@ -335,7 +336,7 @@ def _convolve(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, pa
         v_row, m_row = places * C + LINE, places * K + LINE
         edge, v, m = mine[:places * C], mine[places * C:places * C + most * v_row], mine[places * C + most * v_row:]
         if transformed[thread] != block:
-            input_tiles(form, first, end, x, x0, edge, v, 0, v_row, C)
+            input_tiles(form, first, end, 0, form.C, x, x0, edge, v, 0, v_row, C)
             transformed[thread] = block
         k = begin
         while k < behind:
@@ -374,24 +375,25 @@ def on_axis(i, length, pitch, more):
 
 
 @jit
-def input_tiles(form, first, end, x, x0, edge, v, v0, row, plane):
-    """V of the tiles from `first` to `end`: place i of tile t, channel c, at v[v0 + (t - first)*row + i*plane + c]."""
+def input_tiles(form, first, end, some, behind, x, x0, edge, v, v0, row, plane):
+    """V of the tiles from `first` to `end`, channels from `some` to `behind`: place i of tile t, channel c, at v[v0 + (t - first)*row + i*plane + c - some]."""
     n, m, L = constant_of(form, "SIZE"), constant_of(form, "OUTPUTS"), lanes(x)
-    C = whole_vectors(form.C, x)
+    channels = behind - some
+    C = whole_vectors(channels, x)
     for t in range(first, end):
         image, p, q, below, beside = place_on_sheet(form, t, m)
         top, left, pixel = p - form.top, q - form.left, form.source_pixel
         into = v0 + (t - first) * row
-        if top >= 0 and left >= 0 and top + n <= form.H and left + n <= form.W and image < form.images and form.C % L == 0:
-            at = x0 + ((image * form.H + top) * form.W + left) * pixel
-            for c in range(0, form.C, L):
+        if top >= 0 and left >= 0 and top + n <= form.H and left + n <= form.W and image < form.images and channels % L == 0:
+            at = x0 + some + ((image * form.H + top) * form.W + left) * pixel
+            for c in range(0, channels, L):
                 for i in range(n):
                     for j in range(n, n + m):
                         prefetch(x, at + (i * form.W + j) * pixel + c)  # what the next tile will read besides
                 transform(form, "input", x, at + c, form.W * pixel, pixel, v, into + c, n * plane, plane)
         else:
-            copy_square(form, x, x0, pixel, form.C, image, top, left, form.H, form.W, below, beside, n, edge, C)
-            for c in range(0, form.C, L):
+            copy_square(form, x, x0 + some, pixel, channels, image, top, left, form.H, form.W, below, beside, n, edge, C)
+            for c in range(0, channels, L):
                 transform(form, "input", edge, c, n * C, C, v, into + c, n * plane, plane)
 
 

@@ -92,7 +92,7 @@ def draw(x_shape, w_shape, geometry, dtype=np.float32):
 def only(monkeypatch):
     """only(form): the form that is taken, whatever it costs. (Plans are kept by shape, so those made before are forgotten.)"""
     def forget():
-        for plan in (winograd.forward_tiling, winograd.gradient_tiling, winograd.cut_of, winograd_weights.tiles_at_once, winograd_weights.memory_of):
+        for plan in (winograd.forward_tiling, winograd.gradient_tiling, winograd.cut_of, winograd_weights.cut_of):
             plan.cache_clear()
 
     def take(form):
@@ -104,19 +104,20 @@ def only(monkeypatch):
 
 @pytest.fixture(params=["blocks", "parts"])
 def schedule(request, monkeypatch):
-    """Blocks of at most 8 tiles, weight gradients in a few splits; or two blocks by some filters, weight gradients in phases, chunks of at most 64 tiles: whatever the
-    layer."""
+    """Blocks of at most 8 tiles, weight gradients in a few splits; or two blocks by some filters, weight gradients by some channels and some filters in blocks of 64
+    tiles: whatever the layer."""
     if request.param == "blocks":
         monkeypatch.setattr(winograd, "MOST", 8)
-        monkeypatch.setattr(winograd_weights, "MANY", 0)
-        monkeypatch.setattr(winograd_weights, "BLOCK", 0)
-        monkeypatch.setattr(winograd_weights, "SPLITS", 3)
+        monkeypatch.setattr(winograd_weights, "cut_of", in_splits)
     else:
         monkeypatch.setattr(winograd, "cut_of", cache(partial(chosen, winograd.Cut(2, winograd.PANEL))))
-        monkeypatch.setattr(winograd_weights, "MANY", 1 << 60)
-        monkeypatch.setattr(winograd_weights, "LEAST", 0)
-        monkeypatch.setattr(winograd_weights, "MOST_CHUNK", 0)
+        monkeypatch.setattr(winograd_weights, "cut_of", cache(partial(chosen, winograd_weights.Cut(1, 64, 16, 80))))
     return request.param
+
+
+@cache
+def in_splits(tiling, threads):
+    return winograd_weights.Cut(3, 8, max(16, winograd.whole(tiling.C)), max(16, winograd.whole(tiling.K)))
 
 
 def chosen(cut, tiling, threads):
@@ -197,8 +198,9 @@ def test_plans_of_forms_are_their_own():
     """One 1x1 image is one tile of any form, and the tilings are equal as tuples. Kills: a plan that is found again for another form."""
     tilings = [form(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1) for form in (F4x3, F2x3)]
     assert tilings[0] == tilings[1]
-    for plan in (lambda tiling: winograd.scratch_of(tiling, winograd.cut_of(tiling, 1)), winograd_weights.memory_of):
-        assert plan(tilings[0]) != plan(tilings[1])
+    for cut_of, size in ((winograd.cut_of, winograd.scratch_of), (winograd_weights.cut_of, winograd_weights.memory_of)):
+        first, other = (size(tiling, cut_of(tiling, 1)) for tiling in tilings)
+        assert first != other
 
 
 def test_the_sheet_with_fewest_tiles():
@@ -230,26 +232,28 @@ def test_the_schedules_are_what_they_are_called(schedule, only):
     n = winograd.sizes((3, 5, 40, 43), (130, 5, 3, 3), Geometry(padding=(1, 1)))
     tiling = winograd.forward_tiling(n, Geometry(padding=(1, 1)))
     cut = winograd.cut_of(tiling, runtime.get_num_threads())
-    splits, at_once = winograd_weights.tiles_at_once(tiling)
+    weights = winograd_weights.cut_of(tiling, runtime.get_num_threads())
     if schedule == "blocks":
-        assert cut.blocks >= tiling.tiles // 8 and splits == 3 and at_once == 8
+        assert cut.blocks >= tiling.tiles // 8 and weights.splits == 3 and weights.block == 8
     else:
-        assert cut == (2, 32) and splits == 0 and at_once < tiling.tiles
+        assert cut == (2, 32) and weights.splits == 1 and weights.block < tiling.tiles and weights.filters < tiling.K
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_how_it_is_cut_changes_no_bit(form, only, monkeypatch):
-    """Forward and input gradient, which are cut as suits the number of threads. Kills: V of another block taken for this one's; sums in an order of their own."""
+    """They are cut as suits the number of threads. Kills: V of another block taken for this one's, a part's place in dU for another's; sums in an order of their own."""
     only(form)
     R, answers = FILTERS[form], []
     geometry = Geometry(padding=(1, 1))
     x, w, bias, dy = draw((3, 37, 19, 21), (150, 37, R, R), geometry)
-    for blocks, filters in ((1, 160), (1, 32), (2, 96), (3, 64), (4, 32), (7, 160)):
+    for blocks, filters, channels in ((1, 160, 48), (1, 32, 16), (2, 96, 32), (3, 64, 48), (4, 32, 48), (7, 160, 16)):
         monkeypatch.setattr(winograd, "cut_of", cache(partial(chosen, winograd.Cut(blocks, filters))))
-        answers.append((winograd.forward(x, winograd.pack(w, x.shape, geometry), w.shape, bias, geometry), winograd.input_grad(dy, w, x.shape, geometry)))
+        monkeypatch.setattr(winograd_weights, "cut_of", cache(partial(chosen, winograd_weights.Cut(2, 24, channels, filters))))
+        answers.append((winograd.forward(x, winograd.pack(w, x.shape, geometry), w.shape, bias, geometry), winograd.input_grad(dy, w, x.shape, geometry),
+                        winograd.weight_grad(dy, x, w.shape, geometry)))
     for answer in answers[1:]:
-        np.testing.assert_array_equal(answer[0], answers[0][0])
-        np.testing.assert_array_equal(answer[1], answers[0][1])
+        for one, first in zip(answer, answers[0]):
+            np.testing.assert_array_equal(one, first)
 
 
 @pytest.mark.parametrize("layer", [(1, 64, 56, 192), (16, 512, 7, 512), (1, 192, 7, 384), (16, 1024, 28, 512), (0, 3, 8, 5), (1, 1, 1, 1)])
@@ -265,3 +269,19 @@ def test_cuts(layer):
         assert threads * 4 * winograd.scratch_of(tiling, cut) <= max(72 << 20, threads * 4 * winograd.scratch_of(tiling, winograd.Cut(-(-tiling.tiles // 8), 32)))
         if threads == 2 and tiling.tiles * K > 64:
             assert cut.blocks * parts >= 2
+
+
+@pytest.mark.parametrize("layer", [(1, 64, 56, 192), (64, 512, 28, 512), (16, 512, 7, 512), (16, 48, 7, 128), (16, 64, 56, 64), (0, 3, 8, 5), (1, 1, 1, 1)])
+def test_cuts_of_weight_gradients(layer):
+    """Kills: an order of additions that depends on the number of threads; threads without work, or without memory, where there is some; an empty part or block."""
+    N, C, H, K = layer
+    n, geometry = winograd.sizes((N, C, H, H), (K, C, 3, 3), Geometry(padding=(1, 1))), Geometry(padding=(1, 1))
+    tiling = winograd.forward_tiling(n, geometry, form="weight_grad")
+    cuts = {threads: winograd_weights.cut_of(tiling, threads) for threads in (1, 2, 3, 8, 64)}
+    for threads, cut in cuts.items():
+        down, across = -(-C // cut.channels), -(-K // cut.filters)
+        own, sums = winograd_weights.memory_of(tiling, cut)
+        assert cut[:2] == cuts[1][:2] and cut.channels % 16 == 0 == cut.filters % 16
+        assert 8 <= cut.block and cut.splits * (cut.block - 8) <= tiling.tiles and (down - 1) * cut.channels < C and (across - 1) * cut.filters < K
+        if threads <= 3 and max(C, K) > 32:
+            assert cut.splits * down * across >= threads and 4 * (threads * own + sums) <= 64 << 20

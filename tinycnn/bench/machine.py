@@ -131,13 +131,16 @@ def exchanged(threads):
 
 
 def exchange():
-    """GB/s at which each of the threads in use writes its part of a megabyte and then reads another's; 0 if there is only one."""
+    """GB/s at which each of the threads in use writes its part of a megabyte and then reads another's; 0 if there is only one.
+
+    The best of 20 ms: after a pause, Linux sometimes runs two threads on one core for some milliseconds, although the other has nothing to do.
+    """
     from .. import get_num_threads
     threads = get_num_threads()
     if threads == 1:
         return 0.0
     *_, kernel = measuring_kernels()
-    return EXCHANGED / best(lambda: kernel(*exchanged(threads), threads), seconds=0) / 1e9
+    return EXCHANGED / best(lambda: kernel(*exchanged(threads), threads), seconds=0.02) / 1e9
 
 
 def best(function, seconds=0.5):
