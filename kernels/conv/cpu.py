@@ -28,7 +28,7 @@ def forward(x, w, bias, geometry, algorithm=None, *, epilogue=NOTHING):
     """y (N, K, P, Q) from x (N, C, H, W), w (K, C/groups, R, S) or packed, and bias (K,) or None. epilogue: what else is done on the way."""
     packed = isinstance(w, PackedFilters)
     chosen = choose("forward", x.shape, w.shape, geometry, x.dtype, w.algorithm if packed else algorithm)
-    packed = w.array if packed else chosen.pack(w, x.shape, geometry)
+    packed = w.array if packed else chosen.pack(w, x.shape, geometry, once=True)
     if epilogue.pool and not hasattr(chosen, "POOLS"):
         y = chosen.forward(x, packed, w.shape, bias, geometry, epilogue._replace(out=None, pool=False))
         return finish(y, Epilogue(out=epilogue.out, pool=True))

@@ -43,7 +43,7 @@ def scratch(form, n, geometry):
     return n.N * n.R * n.S * n.C if form == "weight_grad" else 0
 
 
-def pack(w, x_shape, geometry):
+def pack(w, x_shape, geometry, once=False):
     """w (C, 1, R, S) as (R, S, C)."""
     return contiguous(contiguous(w)[:, 0].transpose(1, 2, 0))
 

@@ -39,7 +39,7 @@ def scratch(form, n, geometry):
     return 0
 
 
-def pack(w, x_shape, geometry):
+def pack(w, x_shape, geometry, once=False):
     """Filters are read as they are."""
     return contiguous(w)
 

@@ -43,7 +43,7 @@ from .sizes import sizes
 from .workspace import aligned, workspace
 
 NAME = "implicit"
-RATE = 150e9  # FLOP/s of one core
+RATE = 125e9  # FLOP/s of one core
 MOVE = 0.3e-9  # seconds to copy or pack an element
 LINE = 16  # elements of a cache line
 READ, SUM = 0.5e-9, 2.5e-9  # seconds to fetch a weight, and to add up the parts of a weight's gradient
@@ -96,7 +96,7 @@ def scratch(form, n, geometry):
 # ------------------------------------------------------------------------------------------------------------------ the three forms
 
 
-def pack(w, x_shape, geometry):
+def pack(w, x_shape, geometry, once=False):
     """Filters (K, C/G, R, S) in the order in which forward meets them: for each group, panels of 32 filters, in each (tap, channel, filter)."""
     return pack_filters(w, geometry.groups, _all_taps(w.shape[2] * w.shape[3]), columns="filters").reshape(-1)
 

@@ -64,6 +64,8 @@ MOST = 56  # tiles of a block
 LARGEST = 9 << 20  # elements of dU, which is scratch memory
 LONGEST, FEWER = 8, 0.95  # images in a row of a sheet, at most; and tiles of sheets, of those without, at most
 AHEAD = 4  # channels that weights are asked for ahead
+CHANNELS = 16  # of filters that are transformed at once
+COPIED = 768 << 10  # elements of U that are computed more than once, at most
 SHARE, PANEL = 64, 32  # filters that are multiplied at once, and in multiples of which they are divided
 
 
@@ -111,10 +113,10 @@ def scratch(form, n, geometry):
 # ------------------------------------------------------------------------------------------------------------------ the three forms
 
 
-def pack(w, x_shape, geometry):
-    """U = G W G^T of each group."""
+def pack(w, x_shape, geometry, once=False):
+    """U = G W G^T of each group. once: for one call of forward."""
     n = sizes(x_shape, w.shape, geometry)
-    return transform_filters(w, geometry.groups, forward_tiling(n, geometry), turned=False)
+    return transform_filters(w, geometry.groups, forward_tiling(n, geometry), turned=False, once=once)
 
 
 def forward(x, packed, w_shape, bias, geometry, epilogue=NOTHING):
@@ -141,7 +143,7 @@ def input_grad(dy, w, x_shape, geometry, add=None):
     n = sizes(x_shape, w.shape, geometry)
     dx = empty_channels_last(x_shape, dy.dtype)
     tiling = gradient_tiling(n, geometry)
-    convolution(transform_filters(w, n.G, tiling, turned=True), flat(dx), 0, tiling, n.G)(source(dy), add)
+    convolution(transform_filters(w, n.G, tiling, turned=True, once=True), flat(dx), 0, tiling, n.G)(source(dy), add)
     return dx
 
 
@@ -241,11 +243,13 @@ def whole(channels):
 # ------------------------------------------------------------------------------------------------------------------ the filters
 
 
-def transform_filters(w, groups, tiling, turned):
-    """U of each group from w (K, C/G, R, S), in the order in which it is read: 64 filters after the other, in each place by place, in these panels of (C, 32).
+def transform_filters(w, groups, tiling, turned, once):
+    """U (copies, G, ...) from w (K, C/G, R, S), each group in the order in which it is read: 64 filters after the other, in each place by place, in these panels (C, 32).
 
     Between places a cache line is left out, lest the places of a channel, which are written together, compete for the same lines of the cache.
-    turned: for the input gradient, upside down and with channels as filters.
+    turned: for the input gradient, upside down and with channels as filters. once: U is used once. If it is small, every thread computes a copy for itself then: to fetch
+    what another core has just written takes as long, and several times as long where two cores have no last cache in common (96 channels, 208 filters, 14x14: 0.8 of
+    the input gradient's time there).
 
     U is four times as large as w. Memory is the bound, and to write through the cache is to read U as well: past it, if vectors are whole cache lines, 512 x 512 filters
     take 2.2 ms in place of 3.4, 256 x 256 0.5 to 0.7 in place of 0.9 (two Zen 4 cores, weights from memory; 1.6 and 0.4 by bytes at 30 GB/s). In a step of GoogLeNet's
@@ -254,10 +258,12 @@ def transform_filters(w, groups, tiling, turned):
     w = contiguous(w)
     Kg, Cg, taps = w.shape[0] // groups, w.shape[1], w.shape[2] ** 2
     outer, inner = ((Kg, Cg * taps), (Cg, taps)) if not turned else ((Cg, taps), (Kg, Cg * taps))
-    u = aligned(groups * tiling.SIZE ** 2 * (inner[0] * whole(outer[0]) + parts(outer[0], SHARE) * LINE), w.dtype)
-    past = past_cache(u) and lanes_of(w.dtype) * w.itemsize == LINE_BYTES
-    _transform_filters(tiling, w.reshape(-1), groups, Kg * Cg * taps, inner, outer, turned, past, u.size // groups, u)
-    return u
+    size, threads = groups * tiling.SIZE ** 2 * (inner[0] * whole(outer[0]) + parts(outer[0], SHARE) * LINE), numba.get_num_threads()
+    copies = threads if once and (threads - 1) * size <= COPIED else 1
+    u = aligned(copies * size, w.dtype)
+    past = past_cache(u) and copies == 1 and lanes_of(w.dtype) * w.itemsize == LINE_BYTES
+    _transform_filters(tiling, w.reshape(-1), copies, groups, Kg * Cg * taps, inner, outer, turned, past, size // groups, u)
+    return u.reshape(copies, groups, size // groups)
 
 
 @jit
@@ -267,17 +273,17 @@ def place_of(form, i, k, width, C):
 
 
 @jit(parallel=True)
-def _transform_filters(form, w, groups, group, inner, outer, turned, past, share, u):
+def _transform_filters(form, w, copies, groups, group, inner, outer, turned, past, share, u):
     L = lanes(w)
-    vectors = (outer[0] + L - 1) // L
-    for task in prange(groups * vectors):
-        g, first = np.int64(task // vectors), np.int64(task % vectors) * L
-        _transform_some(form, w, g * group, first, inner, outer, turned, past, u, g * share)
+    vectors, some = (outer[0] + L - 1) // L, (inner[0] + CHANNELS - 1) // CHANNELS
+    for task in prange(copies * groups * some * vectors):
+        number, channel, first = np.int64(task) // (some * vectors), np.int64(task) // vectors % some * CHANNELS, np.int64(task) % vectors * L
+        _transform_some(form, w, number % groups * group, channel, first, inner, outer, turned, past, u, number * share)
 
 
 @jit
-def _transform_some(form, w, w0, first, inner, outer, turned, past, u, u0):
-    """The filters first, first + 1, ... that make a vector, for every channel."""
+def _transform_some(form, w, w0, channel, first, inner, outer, turned, past, u, u0):
+    """The filters first, first + 1, ... that make a vector, for some channels."""
     L, W = lanes(w), panel_width(w)
     R = constant_of(form, "TAPS")
     taps, n = R * R, constant_of(form, "SIZE")
@@ -287,7 +293,7 @@ def _transform_some(form, w, w0, first, inner, outer, turned, past, u, u0):
     start, plane = u0 + place_of(form, 0, share, together, inner[0]), together * inner[0] + LINE
     square = np.empty((taps + L - 1) // L * L * L, w.dtype)
     corner, down, across = (taps * L - L, -R * L, -L) if turned else (0, R * L, L)
-    for i in range(inner[0]):
+    for i in range(channel, min(inner[0], channel + CHANNELS)):
         source = w0 + i * inner[1] + first * outer[1]
         for e in range(0, taps, L):
             turn(w, source + e, outer[1], min(L, outer[0] - first), min(L, taps - e), square[e * L:])
@@ -312,19 +318,18 @@ def convolution(u, out, start, tiling, groups, bias=None, relu=False, pool=False
     nothing = np.zeros(0, dtype)
     bias = nothing if bias is None else contiguous(bias)
     past = start == 0 and not in_place and past_cache(out, tiling.target_pixel) and tiling.K % LINE == 0
-    filters = u.reshape(groups, -1)
 
     def run(x, add=None):
         add = nothing if add is None else source(add)
         with workspace(elements, dtype) as (rows, _):
             for g in range(groups):
                 k = g * tiling.K
-                _convolve(tiling, x, g * tiling.C, filters[g], bias, k, add, tiling.K * groups, relu, pool, past, out, start + k, *cut, rows)
+                _convolve(tiling, x, g * tiling.C, u, g, bias, k, add, tiling.K * groups, relu, pool, past, out, start + k, *cut, rows)
     return run
 
 
 @jit(parallel=True)
-def _convolve(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, blocks, filters, scratch):
+def _convolve(form, x, x0, u, g, bias, k0, residual, residual_pixel, relu, pool, past, y, y0, blocks, filters, scratch):
     """Every block of tiles with every part of the filters, through all three steps; the parts of a block follow one another."""
     places, parts, eights = constant_of(form, "SIZE") ** 2, (form.K + filters - 1) // filters, (tiles_of(form) + 7) // 8
     transformed = np.full(len(scratch), -1)  # the block whose V each thread has
@@ -335,6 +340,7 @@ def _convolve(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, pa
         C, K = whole_vectors(form.C, x), whole_vectors(min(SHARE, form.K), x)
         v_row, m_row = places * C + LINE, places * K + LINE
         edge, v, m = mine[:places * C], mine[places * C:places * C + most * v_row], mine[places * C + most * v_row:]
+        own = u[thread % len(u), g]
         if transformed[thread] != block:
             input_tiles(form, first, end, 0, form.C, x, x0, edge, v, 0, v_row, C)
             transformed[thread] = block
@@ -346,7 +352,7 @@ def _convolve(form, x, x0, u, bias, k0, residual, residual_pixel, relu, pool, pa
             for i in range(places):
                 here = place_of(form, i, share, together, form.C) + (k - share) * form.C
                 following = place_of(form, i + 1, share, together, form.C) + (k - share) * form.C
-                multiply_panels(end - first, some, form.C, v, i * C, v_row, 1, far, u, here, following, m, i * width, m_row, False)
+                multiply_panels(end - first, some, form.C, v, i * C, v_row, 1, far, own, here, following, m, i * width, m_row, False)
             output_tiles(form, first, end, k, k + some, m, 0, m_row, width, edge, bias, k0, residual, residual_pixel, relu, pool, past, y, y0)
             k += some
 

@@ -285,3 +285,28 @@ def test_cuts_of_weight_gradients(layer):
         assert 8 <= cut.block and cut.splits * (cut.block - 8) <= tiling.tiles and (down - 1) * cut.channels < C and (across - 1) * cut.filters < K
         if threads <= 3 and max(C, K) > 32:
             assert cut.splits * down * across >= threads and 4 * (threads * own + sums) <= 64 << 20
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_thread_transforms_small_filters_for_itself(form, turned, only, monkeypatch):
+    """Kills: a copy that is not filled or not where it is read, copies of filters that are packed once for many calls, or of large ones."""
+    only(form)
+    R, geometry = FILTERS[form], Geometry(padding=(1, 1), groups=2)
+    x, w, _, dy = draw((2, 42, 9, 8), (70, 21, R, R), geometry)
+    n = winograd.sizes(x.shape, w.shape, geometry)
+    tiling = winograd.gradient_tiling(n, geometry) if turned else winograd.forward_tiling(n, geometry)
+
+    def transformed(once):
+        return winograd.transform_filters(w, 2, tiling, turned, once)
+    one, few = transformed(False), transformed(True)
+    assert len(one) == 1 and len(few) == runtime.get_num_threads() and one.shape[1:] == few.shape[1:]
+
+    def answer(u):
+        out = np.zeros(dy.shape[0] * n.P * n.Q * 70 if not turned else x.size, np.float32)
+        winograd.convolution(u, out, 0, tiling, 2)(winograd.source(dy if turned else x))
+        return out
+    expected = answer(one)
+    np.testing.assert_array_equal(answer(few), expected)
+    monkeypatch.setattr(winograd, "COPIED", one.size - 1)
+    assert len(transformed(True)) == 1
