@@ -3,7 +3,7 @@
 Every algorithm is a module with the reference's three functions, in a form that lets filters be prepared once, and some more:
 
     NAME
-    pack(w, x_shape, geometry)       the filters in the order in which forward reads them
+    pack(w, x_shape, geometry, once)    the filters in the order in which forward reads them. once: for one call of it
     forward(x, packed, w_shape, bias, geometry, epilogue)    input_grad(dy, w, x_shape, geometry)    weight_grad(dy, x, w_shape, geometry)
     cost(form, n, geometry, dtype)   a model of the seconds it takes on one core; math.inf for what it cannot do.  form: one of FORMS, n: the Sizes
     scratch(form, n, geometry)       elements of scratch memory that all threads together need

@@ -111,4 +111,4 @@ def _run(form, module, n, w_shape, geometry, dtype):
         return lambda: module.input_grad(dy, w, x.shape, geometry)
     if form == "weight_grad":
         return lambda: module.weight_grad(dy, x, w_shape, geometry)
-    return lambda: module.forward(x, module.pack(w, x.shape, geometry), w_shape, None, geometry)
+    return lambda: module.forward(x, module.pack(w, x.shape, geometry, once=True), w_shape, None, geometry)

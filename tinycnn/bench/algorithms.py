@@ -124,7 +124,7 @@ def run(form, module, x, w, bias, dy, geometry):
         return lambda: module.input_grad(dy, w, x.shape, geometry)
     if form == "weight_grad":
         return lambda: module.weight_grad(dy, x, w.shape, geometry)
-    return lambda: module.forward(x, module.pack(w, x.shape, geometry), w.shape, bias, geometry)
+    return lambda: module.forward(x, module.pack(w, x.shape, geometry, once=True), w.shape, bias, geometry)
 
 
 def run_on_device(form, module, x, w, bias, dy, geometry):
