@@ -1,6 +1,7 @@
 """Scratch memory for kernels: a row for each thread, and what all share.
 
-Every Python thread keeps what its kernels once needed, up to SCRATCH bytes: the next kernel finds it mapped, and perhaps in the cache.
+Every Python thread keeps SCRATCH bytes from its first kernel on: the next one finds them mapped, and perhaps in the cache. (Memory that nobody writes to is only
+addresses. When it grew with what kernels asked for, the old piece stayed behind between a network's arrays: a step of VGG-16's training took 2450 MB, now 2260.)
 """
 import threading
 
@@ -47,7 +48,7 @@ def _views(elements, shared, dtype):
     if request not in views:
         row, rest = lines(max(1, elements) * dtype.itemsize) + APART, lines(shared * dtype.itemsize)
         threads = max(1, min(THREADS, (SCRATCH - rest) // row))
-        size = threads * row + rest
+        size = max(SCRATCH, threads * row + rest)
         if getattr(_kept, "memory", np.empty(0)).size < size:
             _kept.memory = None  # the old one first: both might be too much
             _kept.memory, views = aligned(size, np.dtype(np.uint8)), {}
