@@ -10,9 +10,9 @@ It is exact: not an approximation of the gradient, but the gradient of what forw
 **Threads.** If tiles are many beside channels and filters, they are shared out in a fixed number of *splits*, each of which has a dU; these are added in order at the
 end. Where there are more threads than splits, dU is cut into *parts*, some channels by some filters. A thread takes a part through the first three steps, *block* by
 block of tiles, and computes for itself what it needs of V and Z: two threads compute V twice, say. To compute it once and read what the other has written took 0.92 to
-1.07 of the time where two cores have a last cache in common, and up to twice the time where they have not (docs/benchmarks.md). A part of dU lies in one piece. When two threads
-wrote to the same rows, 256 bytes each in turn, each core fetched ahead what the other was about to write: 48 channels, 128 filters, 7x7, 0.96 ms in place of 0.73, 0.79
-where cores are near.
+1.07 of the time where two cores have a last cache in common, and up to twice the time where they have not (docs/benchmarks.md). A part of dU lies in one piece. When two
+threads wrote to the same rows, 256 bytes each in turn, each core fetched ahead what the other was about to write: 48 channels, 128 filters, 7x7, 0.96 ms in place of
+0.73, 0.79 where cores are near.
 
 In dU filters lie side by side, in dW the taps of a filter's channels. So the last step takes a vector of channels and some filters at a time: dU is read in the order in
 which it lies, and turned in registers what goes to a filter is a run of 16*9 elements.
