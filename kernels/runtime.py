@@ -13,7 +13,9 @@ long as filling 200 MB that were used before (30 against 10 ms here). We tell it
 """
 import ctypes
 import hashlib
+import mmap
 import os
+import sys
 import threading
 import warnings
 from functools import lru_cache, wraps
@@ -66,11 +68,16 @@ def keep_freed_memory():
     mallopt(M_TOP_PAD, 64 << 20)  # grow it in large steps
 
 
-def give_back_freed_memory():
-    """Have malloc give back what it keeps. The next to want memory finds it cleared, slowly."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+def give_back_freed_memory(*lost):
+    """Have malloc give back what it keeps, and Linux take the pages of `lost`, arrays that own their memory. Whoever writes there next finds it cleared, slowly."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+    if sys.platform == "linux":
+        for array in lost:
+            start, end, page = array.ctypes.data, array.ctypes.data + array.nbytes, mmap.PAGESIZE
+            first, last = -(-start // page) * page, end // page * page  # those that nobody else has a part of
+            libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(max(0, last - first)), mmap.MADV_DONTNEED)
 
 
 def load_threading_layer():

@@ -1,8 +1,9 @@
 """One measurement in a fresh process: `python -m tinycnn.bench.child '{"what": "memory", ...}'` prints its result as JSON, on the last line.
 
-memory    the most memory that a few runs take above what is there when everything is prepared, and in all
+memory    the most memory that a few runs take above what is there when everything is prepared (and malloc has given back what that left over), and in all
 startup   seconds until the first result (preparing the network in the library's form, compiling, running), and of a later run
 """
+import gc
 import json
 import sys
 import time
@@ -38,9 +39,12 @@ def prepare(task):
 
 
 def memory(task):
+    from ..kernels.runtime import give_back_freed_memory
     contestant, ready = prepare(task)
     with contestant.running():
         run = ready()
+        gc.collect()
+        give_back_freed_memory()  # else some runs would find memory that does not count
         before = resident("VmRSS")
         forget_the_peak()
         for _ in range(5):  # of a captured step the third is the first that is repeated

@@ -91,6 +91,7 @@ class Passes:
     def _capture(self, images, labels):
         """Both passes, of which a graph is made."""
         before, self.several = calls_so_far(), False
+        self.parts[0].zero_grad()  # the new gradients need not find memory beside these
 
         def computed(*inputs):
             results = compute_gradients(*self.parts, *(Tensor(x, images.device) for x in inputs))
@@ -120,11 +121,20 @@ class Passes:
         return self._tensors(results, images.device)
 
     def _compare(self, images, labels):
-        """Both passes, and the same again by the graph: if that comes to other numbers, it is not used."""
+        """Both passes, and the same again by the graph: if that comes to other numbers, it is not used. The memory of one is given back before the next."""
+        from ..kernels.runtime import give_back_freed_memory  # brings Numba
         buffers, calls = [buffer.array for buffer in self.parts[0].buffers()], calls_so_far()
         before = [array.copy() for array in buffers]
+        gradients = [gradient.array for _, gradient in self.gradients if gradient is not None]  # of the graph
+
+        def repeat(images, labels):
+            for array in gradients:
+                array.fill(np.nan)  # what is not in the list leaves a gap
+            return self._repeat(images, labels)
 
         def results_of(compute, *arguments):
+            self.parts[0].zero_grad()
+            give_back_freed_memory(*gradients)
             skip_calls(calls - calls_so_far())
             for array, value in zip(buffers, before):
                 array[...] = value
@@ -135,8 +145,7 @@ class Passes:
         try:
             if images.array.dtype.kind == "f":  # what modules keep for themselves has other numbers then: what the graph leaves out is missed
                 results_of(compute_gradients, *self.parts, Tensor(1 - images.array, images.device), labels)
-            self.parts[0].zero_grad()  # the graph has gradients of its own, and need not find memory beside these
-            results, seen = results_of(self._repeat, images, labels)
+            results, seen = results_of(repeat, images, labels)
             differ = f"{sum(a != b for a, b in zip(seen, expected))} of {len(seen)} arrays (losses, statistics, gradients) are others"
         except Exception as error:  # such as one about shapes, where they depend on numbers
             seen, differ = None, f"{type(error).__name__}: {error}"
