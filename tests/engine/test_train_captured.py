@@ -204,6 +204,23 @@ def test_what_a_module_keeps_for_itself():
     assert len(found) == len(losses) == 1
 
 
+def test_gradients_that_begin_with_zeros_of_numpy(monkeypatch):
+    """Somebody's kernel adds to an array that is there again when it is repeated. Kills: a comparison that finds zeros in a gradient, or what it should be."""
+    kernels = tinycnn.device("cpu").kernels
+    product = kernels.matmul.matmul
+
+    def added_to_zeros(*arguments):
+        y = product(*arguments)
+        total = np.zeros(y.shape, y.dtype)
+        kernels.elementwise.add_(total, y)
+        return total
+    monkeypatch.setattr(kernels.matmul, "matmul", added_to_zeros)
+    gradients, target = CapturedGradients(nn.Linear(100, 300), F.cross_entropy), tinycnn.from_numpy(np.arange(2))
+    with pytest.warns(RuntimeWarning, match="when they were repeated, 1 of 3 arrays"):
+        for x in np.random.default_rng(0).standard_normal((4, 2, 100), np.float32):
+            gradients(tinycnn.from_numpy(x), target)
+
+
 def test_a_class_that_there_is_not():
     """Kills: a label that is looked up in memory without being looked at before."""
     net = nn.Linear(4, 5)
