@@ -16,7 +16,7 @@ RESULTS, PAGE, IMAGES = HERE / "results", HERE.parent / "docs" / "results.md", H
 PARTS = {  # what `tinycnn bench` is asked
     "inference": ["inference", "--batch", "1", "--batch", "16", "--rounds", "5"],
     "training": ["training", "--rivals", "pytorch:nchw,pytorch:channels_last", "--rounds", "5"],
-    "memory": ["memory", "--rivals", "pytorch:nchw,pytorch:channels_last", "--rounds", "1"],
+    "memory": ["memory", "--rivals", "pytorch:nchw,pytorch:channels_last", "--rounds", "3"],
     "startup": ["startup", "resnet50", "--rivals", "pytorch:nchw", "--rounds", "3"],
     "conv": ["conv", "--rivals", "pytorch:nchw,pytorch:channels_last", "--batch", "16", "--rounds", "5", "--seconds", "0.1"],
 }

@@ -69,7 +69,10 @@ def keep_freed_memory():
 
 
 def give_back_freed_memory(*lost):
-    """Have malloc give back what it keeps, and Linux take the pages of `lost`, arrays that own their memory. Whoever writes there next finds it cleared, slowly."""
+    """Have malloc give back what it keeps, and Linux take the pages of `lost`, arrays without gaps whose contents nobody wants.
+
+    The next to want memory finds it cleared, slowly.
+    """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)

@@ -1,7 +1,8 @@
 """Scratch memory for kernels: a row for each thread, and what all share.
 
 Every Python thread keeps SCRATCH bytes from its first kernel on: the next one finds them mapped, and perhaps in the cache. (Memory that nobody writes to is only
-addresses. When it grew with what kernels asked for, the old piece stayed behind between a network's arrays: a step of VGG-16's training took 360 MB more.)
+addresses. When it grew with what kernels asked for, the old piece stayed behind between a network's arrays: a step of VGG-16's training, kernel by kernel, took 360
+MB more.)
 """
 import threading
 

@@ -40,7 +40,7 @@ class Graph:
 
     def __init__(self, function, *arrays):
         self.inputs, self.made_on, self.called = [x.copy("K") for x in arrays], (get_ident(), get_num_threads()), 0
-        give_back_freed_memory()  # what is given out from the rest of a larger block would lie between what is in use
+        give_back_freed_memory()  # what earlier calls left would be there beside what this one takes
         with Recorder() as recorder:
             self.results = function(*self.inputs)
         owners = [block.owner() for block in recorder.blocks]

@@ -1,4 +1,4 @@
-"""A training loop in its steady state takes no new memory from the system: fresh pages have to be cleared, which costs as much as arithmetic."""
+"""A training loop in its steady state takes no new memory from the system: fresh pages have to be cleared, which costs as much as arithmetic. Nor much memory before."""
 import sys
 from functools import partial
 
